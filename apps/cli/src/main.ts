@@ -1,0 +1,1 @@
+import { x } from '@pgmesh/core'; console.log(x);
