@@ -1,1 +1,9 @@
-export const x: number = 1;
+export * from './cursor';
+export * from './knowledge';
+export * from './position';
+export * from './row-state';
+export * from './row-version';
+export * from './snapshot';
+export * from './stamp';
+export * from './strategy';
+export * from './version-vector';

@@ -1,1 +1,4 @@
-export {};
+export * from './codec';
+export * from './frame';
+export * from './protocol';
+export * from './problem';

@@ -1,0 +1,100 @@
+import { beginning, includes, joinSnapshots, meetSnapshots, type Snapshot } from './snapshot';
+
+/**
+ * Where a reader stands in one peer's feed. It follows a stream of windows over `tables` up to `snapshot`; tables that it does
+ * not follow yet are first copied, piece by piece in the order of their primary keys, and join the stream when that is done.
+ */
+export interface Position {
+  /** The incarnation of the feed. A feed of another epoch is begun anew. */
+  readonly epoch: string;
+  readonly tables: readonly string[];
+  readonly snapshot: Snapshot;
+  readonly copy: CopyProgress | null;
+}
+
+/** A first copy under way. */
+export interface CopyProgress {
+  readonly tables: readonly string[];
+  /** The snapshot of the first piece: whatever came after it is for the stream to bring. */
+  readonly since: Snapshot;
+  readonly next: CopyPoint;
+}
+
+/** After which key of which table a copy goes on; `after` null is before the table's first row. Keys are PostgreSQL's text. */
+export interface CopyPoint {
+  readonly table: string;
+  readonly after: readonly string[] | null;
+}
+
+/** What a reader asks of a feed next. */
+export type FeedRequest =
+  | { readonly kind: 'window'; readonly tables: readonly string[]; readonly from: Snapshot }
+  | { readonly kind: 'copy'; readonly tables: readonly string[]; readonly at: CopyPoint | null };
+
+/** A window or piece as far as positions are concerned. */
+export type Step =
+  | { readonly kind: 'window'; readonly tables: readonly string[]; readonly from: Snapshot; readonly to: Snapshot }
+  | {
+      readonly kind: 'copy';
+      readonly tables: readonly string[];
+      readonly at: CopyPoint | null;
+      readonly to: Snapshot;
+      readonly next: CopyPoint | null;
+    };
+
+/**
+ * What to ask for next, by where the reader stands and which tables both share; null when there is nothing to share. With a
+ * copy under way the two kinds alternate, so that a long copy does not hold up the stream.
+ */
+export function nextRequest(
+  position: Position | null,
+  epoch: string,
+  shared: readonly string[],
+  last: FeedRequest['kind'] | null,
+): FeedRequest | null {
+  if (shared.length === 0) return null;
+  const current = position?.epoch === epoch ? position : null;
+  const copying = current?.copy ?? null;
+  const followed = (current?.tables ?? []).filter((table) => shared.includes(table));
+  const missing = shared.filter((table) => !followed.includes(table));
+  const window: FeedRequest | null =
+    followed.length > 0 ? { kind: 'window', tables: followed, from: current!.snapshot } : null;
+  const copy: FeedRequest | null = copying
+    ? { kind: 'copy', tables: copying.tables, at: copying.next }
+    : missing.length > 0
+      ? { kind: 'copy', tables: missing, at: null }
+      : null;
+  return last === 'copy' ? (window ?? copy) : (copy ?? window);
+}
+
+/** The position after a step was applied; null when the step does not connect to where the reader stands. */
+export function advance(position: Position | null, epoch: string, step: Step): Position | null {
+  const current: Position =
+    position?.epoch === epoch ? position : { epoch, tables: [], snapshot: beginning, copy: null };
+  return step.kind === 'window' ? afterWindow(current, step) : afterPiece(current, step);
+}
+
+function afterWindow(position: Position, step: Step & { kind: 'window' }): Position | null {
+  if (position.tables.length === 0 || !includes(position.snapshot, step.from)) return null;
+  const tables = position.tables.filter((table) => step.tables.includes(table));
+  return tables.length === 0 ? null : { ...position, tables, snapshot: joinSnapshots(position.snapshot, step.to) };
+}
+
+function afterPiece(position: Position, step: Step & { kind: 'copy' }): Position | null {
+  const { copy } = position;
+  if (step.at !== null && !(copy && samePoint(copy.next, step.at))) return null;
+  if (step.at === null && copy && !sameTables(copy.tables, step.tables)) return null;
+  const tables = step.at === null ? step.tables.filter((table) => !position.tables.includes(table)) : copy!.tables;
+  const since = step.at === null ? step.to : copy!.since;
+  if (step.next !== null) return { ...position, copy: { tables, since, next: step.next } };
+  const snapshot = position.tables.length > 0 ? meetSnapshots(position.snapshot, since) : since;
+  return { ...position, tables: [...position.tables, ...tables].sort(), snapshot, copy: null };
+}
+
+function samePoint(a: CopyPoint, b: CopyPoint): boolean {
+  return a.table === b.table && JSON.stringify(a.after) === JSON.stringify(b.after);
+}
+
+function sameTables(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((table) => b.includes(table));
+}

@@ -1,0 +1,91 @@
+import type { FeedRequest, Knowledge, Position } from '@pgmesh/core';
+import type { Frame, WindowFrame } from '@pgmesh/wire';
+
+/** Who we are: the node, and the incarnation of its database, which is the epoch of its feed. */
+export interface Identity {
+  readonly nodeId: string;
+  readonly epoch: string;
+}
+
+/** Our own changes, as peers read them. */
+export interface Feed {
+  /**
+   * Opens a window or a piece of a first copy over those of the request's tables that we share.
+   * @param except nodes whose rows the reader has already: what came by way of them is left out
+   * @param limit rows after which to stop, at a boundary between transactions
+   * @throws Problem `unavailable` when the database is away, `bad_cursor` when the position lies in the feed's future
+   */
+  open(request: FeedRequest, options: { except: readonly string[]; limit: number }): Promise<OutgoingWindow>;
+  /** Calls back soon after any commit that changed a shared table, whoever made it, and after each window that was applied. */
+  onNews(listener: () => void): () => void;
+}
+
+/** A window that is about to be sent. It holds a snapshot of the database open until it was read or closed. */
+export interface OutgoingWindow {
+  readonly head: WindowFrame;
+  /** How many rows it has; for a first copy an upper bound. */
+  readonly rows: number;
+  /** Of these, rows written on this node rather than received from another. */
+  readonly own: number;
+  /** All frames, head and end included. Reading them to the end closes the window. */
+  frames(): AsyncIterable<Frame>;
+  close(): Promise<void>;
+}
+
+/** What peers send, merged into our tables. */
+export interface Inbox {
+  /**
+   * Applies one window in one transaction. Windows are applied one after another.
+   * @throws WindowRefused when the window cannot be taken as it is; nothing has changed then
+   * @throws Problem `unavailable` when the database is away, `bad_cursor` when the position lies in the feed's future
+   */
+  apply(frames: AsyncIterable<Frame>): Promise<Applied>;
+  /** Where we stand in a peer's feed; null when we never read it. */
+  position(node: string): Promise<Position | null>;
+  /** How far we have come in every feed. */
+  knowledge(): Promise<Knowledge>;
+}
+
+export type Applied =
+  | {
+      readonly outcome: 'applied';
+      readonly head: WindowFrame;
+      /** Rows in the window; of these, rows that changed something here. */
+      readonly rows: number;
+      readonly changed: number;
+      readonly conflicts: number;
+      /** Rows that changed something, by table. */
+      readonly tables: Readonly<Record<string, number>>;
+      readonly position: Position;
+    }
+  /** The window starts after our position, or belongs to another copy: the sender goes on from `position`. */
+  | { readonly outcome: 'gap'; readonly head: WindowFrame; readonly position: Position | null };
+
+/** One line of the record of what was exchanged. */
+export interface SyncRecord {
+  readonly peer: string;
+  readonly direction: 'pull' | 'push' | 'received';
+  readonly kind: 'window' | 'copy';
+  readonly rows: number;
+  readonly changed: number;
+  readonly conflicts: number;
+  readonly started_at: Date;
+  readonly duration_ms: number;
+  readonly error: string | null;
+}
+
+export interface SyncHistory {
+  add(record: SyncRecord): Promise<void>;
+  /** The latest first. */
+  list(limit: number): Promise<SyncRecord[]>;
+}
+
+/** What the mesh needs of a node's database. */
+export interface Store {
+  readonly identity: Identity;
+  readonly feed: Feed;
+  readonly inbox: Inbox;
+  readonly history: SyncHistory;
+  /** The names of the tables that we share, `schema.table`, sorted. */
+  tables(): readonly string[];
+}

@@ -1,0 +1,70 @@
+import type { CopyPoint } from '@pgmesh/core';
+
+/**
+ * A window on the wire is a sequence of frames: `window`, then for each table `rows` (small: one array literal a column) or
+ * `copy`, `data`…, `copied` (large: PostgreSQL's COPY text), and `end`. A stream that lacks its `end` was cut off and counts
+ * for nothing. Column values are the text of the source's PostgreSQL, made there and read by the receiver's; nothing in
+ * between looks into them (invariant 8).
+ */
+export type Frame = WindowFrame | RowsFrame | CopyFrame | DataFrame | CopiedFrame | EndFrame;
+
+/** The versions' own columns, which precede the table's in every `rows` and `copy` frame. */
+export const versionColumns = ['stamp', 'origin', 'priority', 'past', 'siblings', 'deleted'] as const;
+
+export interface WindowFrame {
+  readonly type: 'window';
+  readonly protocol: number;
+  /** The sender, and the incarnation of its feed. */
+  readonly node: string;
+  readonly epoch: string;
+  /** `window`: all between two snapshots. `copy`: a piece of a first copy, by primary key. */
+  readonly kind: 'window' | 'copy';
+  /** `xmax:xip,…` The receiver takes a window only when its own position includes `from`. For a copy: both are the snapshot read. */
+  readonly from: string;
+  readonly to: string;
+  /** Whether there was more than fitted into this window. */
+  readonly more: boolean;
+  /** The tables over which the window was read. */
+  readonly tables: readonly string[];
+  /** For a copy: where this piece started (null: at the beginning), and where the next one does (null: this was the last). */
+  readonly at: CopyPoint | null;
+  readonly next: CopyPoint | null;
+}
+
+export interface RowsFrame {
+  readonly type: 'rows';
+  readonly table: string;
+  /** The table's columns, without `versionColumns`; the primary key's first. */
+  readonly columns: readonly string[];
+  readonly count: number;
+  /** One PostgreSQL array literal a column: `versionColumns`, then `columns`. */
+  readonly literals: readonly string[];
+}
+
+export interface CopyFrame {
+  readonly type: 'copy';
+  readonly table: string;
+  readonly columns: readonly string[];
+}
+
+/** A piece of COPY text, cut anywhere. */
+export interface DataFrame {
+  readonly type: 'data';
+  readonly bytes: Uint8Array;
+}
+
+export interface CopiedFrame {
+  readonly type: 'copied';
+  readonly table: string;
+  readonly count: number;
+}
+
+export interface EndFrame {
+  readonly type: 'end';
+  readonly rows: number;
+  /** The sender's own positions as of `to` (invariant 9); null when the window was not the whole. */
+  readonly knowledge: WireKnowledge | null;
+}
+
+/** By node id: how far the sender has read in that node's feed, over which tables. `cursor` is `epoch/xmax:xip,…`. */
+export type WireKnowledge = Readonly<Record<string, { readonly cursor: string; readonly tables: readonly string[] }>>;

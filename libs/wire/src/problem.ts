@@ -1,0 +1,62 @@
+/**
+ * Everything that a node refuses or cannot do, by code. Answers carry it as an RFC 9457 problem document whose `type` is
+ * `urn:pgmesh:problem:<code>`; docs/protocol.md lists the codes for people.
+ */
+export const problemCodes = {
+  bad_request: [400, 'The request cannot be read'],
+  bad_cursor: [400, 'The cursor is not one of ours'],
+  unauthorized: [401, 'Credentials are needed'],
+  forbidden: [403, 'This is not allowed'],
+  not_found: [404, 'There is no such thing here'],
+  method_not_allowed: [405, 'This method is not allowed here'],
+  request_timeout: [408, 'The request took too long to arrive'],
+  other_epoch: [409, 'The feed has begun anew'],
+  other_node: [409, 'Another node answers under this name'],
+  other_protocol: [409, 'The nodes speak different versions of the protocol'],
+  gap: [409, 'The window does not connect to our position'],
+  too_large: [413, 'The request is too large'],
+  unsupported_media: [415, 'The encoding or content type is not supported'],
+  clock_drift: [422, 'A version is stamped too far in the future'],
+  unknown_column: [422, 'A column of the window is missing here'],
+  invalid_value: [422, 'A value of the window is not accepted by the table'],
+  invalid_version: [422, 'A version of the window is not possible'],
+  invalid_peer: [422, 'The address is not that of a peer'],
+  internal: [500, 'Something unexpected happened'],
+  unavailable: [503, 'The database is away'],
+  busy: [503, 'The rows are locked by someone else'],
+} as const satisfies Record<string, readonly [status: number, title: string]>;
+
+export type ProblemCode = keyof typeof problemCodes;
+
+/** A refusal or failure that has a code: what happened, to what, and what to do about it. Never holds a secret. */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+
+  constructor(
+    readonly code: ProblemCode,
+    detail: string,
+    /** Members added to the problem document, for instance the position to go on from. */
+    readonly extra: Readonly<Record<string, unknown>> = {},
+    options?: ErrorOptions,
+  ) {
+    super(detail, options);
+  }
+
+  get status(): number {
+    return problemCodes[this.code][0];
+  }
+
+  /** The RFC 9457 document. */
+  toDocument(instance?: string): Record<string, unknown> {
+    const [status, title] = problemCodes[this.code];
+    return {
+      type: `urn:pgmesh:problem:${this.code}`,
+      title,
+      status,
+      detail: this.message,
+      instance,
+      code: this.code,
+      ...this.extra,
+    };
+  }
+}
