@@ -36,8 +36,8 @@ export interface OutgoingWindow {
 export interface Inbox {
   /**
    * Applies one window in one transaction. Windows are applied one after another.
-   * @throws WindowRefused when the window cannot be taken as it is; nothing has changed then
-   * @throws Problem `unavailable` when the database is away, `bad_cursor` when the position lies in the feed's future
+   * @throws Problem `clock_drift`, `unknown_column`, `invalid_value`, `invalid_version` when the window cannot be taken as it
+   *   is; `busy` when its rows stayed locked; `unavailable` when the database is away. Nothing has changed then.
    */
   apply(frames: AsyncIterable<Frame>): Promise<Applied>;
   /** Where we stand in a peer's feed; null when we never read it. */

@@ -3,8 +3,8 @@ import type { Frame } from './frame';
 
 const packr = new Packr({ useRecords: false, structuredClone: false, mapsAsObjects: true });
 
-/** The largest frame that is accepted, in bytes. Windows are bounded far below; COPY data comes in pieces of about 64 KiB. */
-export const maxFrameBytes = 64 * 1024 * 1024;
+/** The largest frame that is accepted, in bytes: `rows` frames stay below 4 MiB, COPY data comes in pieces of about 64 KiB. */
+export const maxFrameBytes = 8 * 1024 * 1024;
 
 /** Why a stream of frames could not be read. */
 export class FrameError extends Error {
