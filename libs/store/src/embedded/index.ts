@@ -1,0 +1,2 @@
+export { EmbeddedServer, type EmbeddedServerOptions } from './server';
+export { EmbeddedFailure, type EmbeddedFailureCode } from './failure';
