@@ -21,20 +21,30 @@ export function knows(a: Known | undefined, b: Known): boolean {
 }
 
 /**
- * Our position in a third node's feed after merging a window whose sender stood at `theirs`: moved forward, or null when the
- * sender's knowledge gives us nothing (another incarnation, a table of ours that it does not read from there, nothing newer).
+ * Our position in a third node's feed after merging a window over `tables` whose sender stood at `theirs`: moved forward, or
+ * null when the sender's knowledge gives us nothing (another incarnation, a table of ours that it does not read from there or
+ * that the window left out, nothing newer).
  */
-export function learn(ours: Known, theirs: Known | undefined): Known | null {
+export function learn(ours: Known, theirs: Known | undefined, tables: readonly string[]): Known | null {
   if (theirs === undefined || ours.cursor.epoch !== theirs.cursor.epoch) return null;
-  if (!ours.tables.every((table) => theirs.tables.includes(table))) return null;
+  if (!ours.tables.every((table) => theirs.tables.includes(table) && tables.includes(table))) return null;
   if (includes(ours.cursor.snapshot, theirs.cursor.snapshot)) return null;
   const snapshot = joinSnapshots(ours.cursor.snapshot, theirs.cursor.snapshot);
   return { tables: ours.tables, cursor: { epoch: ours.cursor.epoch, snapshot } };
 }
 
-/** The nodes whose rows need not be sent to a receiver with `theirs`, because it has come at least as far as we have. */
-export function alreadyKnown(ours: Knowledge, theirs: Knowledge): string[] {
+/**
+ * The nodes whose rows need not be sent in a window over `tables` to a receiver with `theirs`, because it has come at least as
+ * far as we have in every one of these tables. `ours` must be exact: a node from which we hold rows beyond our position, as
+ * during a first copy, is to be left out of it.
+ */
+export function alreadyKnown(ours: Knowledge, theirs: Knowledge, tables: readonly string[]): string[] {
   return Object.entries(ours)
-    .filter(([node, known]) => knows(theirs[node], known))
+    .filter(([node, known]) => tables.every((table) => known.tables.includes(table)) && knows(of(theirs, node), known))
     .map(([node]) => node);
+}
+
+/** A node may be called `constructor`. */
+function of(knowledge: Knowledge, node: string): Known | undefined {
+  return Object.hasOwn(knowledge, node) ? knowledge[node] : undefined;
 }

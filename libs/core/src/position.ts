@@ -15,7 +15,7 @@ export interface Position {
 /** A first copy under way. */
 export interface CopyProgress {
   readonly tables: readonly string[];
-  /** The snapshot of the first piece: whatever came after it is for the stream to bring. */
+  /** What every piece had seen, as a rule the snapshot of the first: whatever came after it is for the stream to bring. */
   readonly since: Snapshot;
   readonly next: CopyPoint;
 }
@@ -44,7 +44,8 @@ export type Step =
 
 /**
  * What to ask for next, by where the reader stands and which tables both share; null when there is nothing to share. With a
- * copy under way the two kinds alternate, so that a long copy does not hold up the stream.
+ * copy under way the two kinds alternate, so that a long copy does not hold up the stream. A copy of which a table is shared
+ * no more is begun anew with those that are.
  */
 export function nextRequest(
   position: Position | null,
@@ -54,7 +55,7 @@ export function nextRequest(
 ): FeedRequest | null {
   if (shared.length === 0) return null;
   const current = position?.epoch === epoch ? position : null;
-  const copying = current?.copy ?? null;
+  const copying = current?.copy?.tables.every((table) => shared.includes(table)) ? current.copy : null;
   const followed = (current?.tables ?? []).filter((table) => shared.includes(table));
   const missing = shared.filter((table) => !followed.includes(table));
   const window: FeedRequest | null =
@@ -77,18 +78,33 @@ export function advance(position: Position | null, epoch: string, step: Step): P
 function afterWindow(position: Position, step: Step & { kind: 'window' }): Position | null {
   if (position.tables.length === 0 || !includes(position.snapshot, step.from)) return null;
   const tables = position.tables.filter((table) => step.tables.includes(table));
-  return tables.length === 0 ? null : { ...position, tables, snapshot: joinSnapshots(position.snapshot, step.to) };
+  if (tables.length === 0) return null;
+  // A late or repeated window is no reason to give up tables that it did not cover.
+  if (includes(position.snapshot, step.to)) return position;
+  return { ...position, tables, snapshot: joinSnapshots(position.snapshot, step.to) };
 }
 
 function afterPiece(position: Position, step: Step & { kind: 'copy' }): Position | null {
-  const { copy } = position;
-  if (step.at !== null && !(copy && samePoint(copy.next, step.at))) return null;
-  if (step.at === null && copy && !sameTables(copy.tables, step.tables)) return null;
-  const tables = step.at === null ? step.tables.filter((table) => !position.tables.includes(table)) : copy!.tables;
-  const since = step.at === null ? step.to : copy!.since;
+  const piece = step.at === null ? begin(position, step) : goOn(position.copy, step, step.at);
+  if (piece === null) return null;
+  const { tables, since } = piece;
   if (step.next !== null) return { ...position, copy: { tables, since, next: step.next } };
   const snapshot = position.tables.length > 0 ? meetSnapshots(position.snapshot, since) : since;
   return { ...position, tables: [...position.tables, ...tables].sort(), snapshot, copy: null };
+}
+
+type Piece = Pick<CopyProgress, 'tables' | 'since'>;
+
+/** A first piece begins a copy, whatever was under way; one that was repeated after its copy's end brings nothing new. */
+function begin(position: Position, step: Step & { kind: 'copy' }): Piece | null {
+  const tables = step.tables.filter((table) => !position.tables.includes(table));
+  return tables.length === 0 ? null : { tables, since: step.to };
+}
+
+/** A later piece is of the copy under way, and may have been read before a first piece that was repeated. */
+function goOn(copy: CopyProgress | null, step: Step & { kind: 'copy' }, at: CopyPoint): Piece | null {
+  if (copy === null || !samePoint(copy.next, at) || !sameTables(copy.tables, step.tables)) return null;
+  return { tables: copy.tables, since: meetSnapshots(copy.since, step.to) };
 }
 
 function samePoint(a: CopyPoint, b: CopyPoint): boolean {

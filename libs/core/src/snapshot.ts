@@ -15,7 +15,7 @@ export const beginning: Snapshot = Object.freeze({ xmax: 0n, xip: [] });
 
 /** Whether what transaction `xid` wrote is shown by `snapshot`. */
 export function shows(snapshot: Snapshot, xid: bigint): boolean {
-  return xid < snapshot.xmax && !snapshot.xip.includes(xid);
+  return xid < snapshot.xmax && !holds(snapshot.xip, xid);
 }
 
 /** Whether all that `b` shows is shown by `a`. */
@@ -56,16 +56,20 @@ export function formatSnapshot({ xmax, xip }: Snapshot): string {
   return `${xmax}:${xip.join(',')}`;
 }
 
-const pattern = /^(\d{1,19}):((?:\d{1,19}(?:,\d{1,19})*)?)$/;
+/** Some 5,000 transactions in progress; longer texts are not read, for the pattern's stack is not endless. */
+const longestText = 100_000;
+const pattern = /^(?:0|[1-9]\d{0,18}):(?:\d{1,19}(?:,\d{1,19})*)?$/;
+/** PostgreSQL counts further, but would need 292,000 years at a million transactions a second to get here. */
+const beyondAll = 2n ** 63n;
 
-/** Reads `formatSnapshot`'s form; null when the text is not one. */
+/** Reads `formatSnapshot`'s form, and that alone, so that equal texts are equal values; null when the text is not one. */
 export function parseSnapshot(text: string): Snapshot | null {
-  const match = pattern.exec(text);
-  if (!match) return null;
-  const xmax = BigInt(match[1]!);
-  const xip = match[2] ? match[2].split(',').map(BigInt) : [];
+  if (text.length > longestText || !pattern.test(text)) return null;
+  const [first = '', rest = ''] = text.split(':');
+  const snapshot = { xmax: BigInt(first), xip: rest === '' ? [] : rest.split(',').map(BigInt) };
+  const { xmax, xip } = snapshot;
   const ordered = xip.every((xid, i) => xid < xmax && (i === 0 || xip[i - 1]! < xid));
-  return ordered ? { xmax, xip } : null;
+  return ordered && xmax < beyondAll && formatSnapshot(snapshot) === text ? snapshot : null;
 }
 
 /** Reads what `pg_current_snapshot()` prints: `xmin:xmax:xip,…`. */
@@ -73,6 +77,17 @@ export function parsePgSnapshot(text: string): Snapshot {
   const [, xmax, xip] = text.split(':');
   if (xmax === undefined) throw new RangeError(`Not a pg_snapshot: ${text}`);
   return { xmax: BigInt(xmax), xip: xip ? xip.split(',').map(BigInt) : [] };
+}
+
+/** A search by halves: positions come from peers, and their lists may be long. */
+function holds(xip: readonly bigint[], xid: bigint): boolean {
+  let [low, high] = [0, xip.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (xip[middle]! < xid) low = middle + 1;
+    else high = middle;
+  }
+  return xip[low] === xid;
 }
 
 function ascending(xids: Iterable<bigint>): bigint[] {
