@@ -70,8 +70,10 @@ export class MdnsSource implements DiscoverySource {
   }
 
   #read(records: Parameters<typeof readAnnouncements>[0], from: string): void {
-    // The socket is bound to all addresses; a node that serves loopback alone must not hear of other machines.
-    if (isLoopback(this.#options.interface) && !isLoopback(from)) return;
+    // Linux hands a socket bound to all addresses what any program on this machine has joined: a node that keeps to
+    // loopback would hear of other machines, and one on a network of its neighbours that keep to loopback.
+    const { interface: own } = this.#options;
+    if (own !== undefined && isLoopback(own) !== isLoopback(from)) return;
     for (const said of readAnnouncements(records, from, this.#options)) {
       if (said.kind === 'here') this.#here(said.url, { instance: said.instance, from, nodeId: said.nodeId });
       else if (said.kind === 'goodbye') this.#goodbye(said.instance, from);
@@ -123,4 +125,4 @@ const REMEDY: Partial<Record<string, string>> = {
   EACCES: 'This user may not open the port: set P2P_DISCOVERY_PORT to one above 1023 on every node.',
 };
 
-const isLoopback = (address: string | undefined): boolean => address?.startsWith('127.') ?? false;
+const isLoopback = (address: string): boolean => address.startsWith('127.');
