@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, writeSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, readdir, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,6 +8,7 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { EmbeddedServer } from '../libs/store/src/embedded';
 import { makeMissingLinks } from '../libs/store/src/embedded/binaries';
+import { ServerLog } from '../libs/store/src/embedded/log';
 import { isRunning, processOf, signal, waitUntil } from '../libs/store/src/embedded/process';
 import { createDatabase, startServer, TEMPORARY } from './support/database';
 
@@ -62,18 +64,19 @@ async function processesIn(dataDir: string): Promise<number> {
 describe('the embedded server', () => {
   it('starts on loopback, answers and stops without leaving a process', async () => {
     await using place = await temporary();
+    const dataDir = join(place.dataDir, 'node 1', 'pg'); // nothing of it is there yet
     const progress: string[] = [];
-    const server = await EmbeddedServer.start({ dataDir: place.dataDir, onProgress: (what) => progress.push(what) });
+    const server = await EmbeddedServer.start({ dataDir, onProgress: (what) => progress.push(what) });
     expect(await ask(server, 'SHOW listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
     expect(await ask(server, 'SHOW unix_socket_directories')).toEqual([{ unix_socket_directories: '' }]);
     expect(await ask(server, 'SHOW wal_segment_size')).toEqual([{ wal_segment_size: '1MB' }]);
-    expect(progress).toEqual([`making a database in ${place.dataDir}`, `starting the database in ${place.dataDir}`]);
-    if (process.platform === 'linux') expect(await processesIn(place.dataDir)).toBeGreaterThan(0);
+    expect(progress).toEqual([`making a database in ${dataDir}`, `starting the database in ${dataDir}`]);
+    if (process.platform === 'linux') expect(await processesIn(dataDir)).toBeGreaterThan(0);
     const postmaster = processOf(server.pid);
     await server.stop();
     await server.stop();
     expect(isRunning(postmaster)).toBe(false);
-    if (process.platform === 'linux') expect(await processesIn(place.dataDir)).toBe(0);
+    if (process.platform === 'linux') expect(await processesIn(dataDir)).toBe(0);
   });
 
   it('keeps its data and its password over a restart', async () => {
@@ -177,7 +180,7 @@ describe('the embedded server', () => {
 
   it('refuses a directory that holds something else, and leaves it as it is', async () => {
     await using place = await temporary();
-    await mkdir(place.dataDir);
+    await mkdir(place.dataDir, { recursive: true });
     await writeFile(join(place.dataDir, 'letter.txt'), 'dear');
     await expect(EmbeddedServer.start(place)).rejects.toMatchObject({ code: 'EMBEDDED_DATA_DIR' });
     expect(await readdir(place.dataDir)).toEqual(['letter.txt']);
@@ -191,6 +194,19 @@ describe('the embedded server', () => {
     // The directory is free again.
     await using server = await EmbeddedServer.start(place);
     expect(server.port).toBeGreaterThan(0);
+  });
+
+  it('keeps its log small, and the end of the one before', async () => {
+    await using place = await temporary();
+    await mkdir(place.dataDir);
+    const log = new ServerLog(place.dataDir);
+    await writeFile(log.path, 'x'.repeat(5 * 1024 * 1024));
+    const file = log.open();
+    writeSync(file, 'ready');
+    closeSync(file);
+    expect(log.text()).toBe('ready');
+    expect((await stat(log.path)).size).toBe(5);
+    expect((await stat(`${log.path}.old`)).size).toBe(5 * 1024 * 1024);
   });
 
   it('starts three at once that all want the same port', async () => {

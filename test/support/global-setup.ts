@@ -12,7 +12,7 @@ declare global {
 
 const HOUR_MS = 3_600_000;
 /** Another run is removing it at this moment, or it is another user's. */
-const GONE_OR_FOREIGN = new Set(['ENOENT', 'EACCES', 'EPERM']);
+const GONE_OR_FOREIGN = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);
 
 /** One server for the whole run; each test makes its databases there. None when the environment names one. */
 export default async function globalSetup(): Promise<void> {
@@ -28,10 +28,13 @@ async function clearLeftovers(): Promise<void> {
     if (!name.startsWith(TEMPORARY)) continue;
     const directory = join(tmpdir(), name);
     try {
-      await EmbeddedServer.stopLeftBehind(join(directory, 'data'));
-      // A directory without a database yet may be another run's, about to make one.
+      let left = false;
+      for (const data of await readdir(directory)) {
+        if (await EmbeddedServer.stopLeftBehind(join(directory, data))) left = true;
+      }
+      // A directory without a server may be another run's, about to make one.
       const { mtimeMs } = await stat(directory);
-      if (Date.now() - mtimeMs > HOUR_MS) await rm(directory, { recursive: true, force: true });
+      if (left || Date.now() - mtimeMs > HOUR_MS) await rm(directory, { recursive: true, force: true });
     } catch (error) {
       if (!(error instanceof EmbeddedFailure) && !GONE_OR_FOREIGN.has(errorCode(error))) throw error;
     }

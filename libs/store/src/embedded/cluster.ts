@@ -3,14 +3,14 @@ import { once } from 'node:events';
 import {
   chownSync,
   existsSync,
-  mkdirSync,
+  mkdtempSync,
   readFileSync,
   readdirSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Account } from './account';
 import type { Binaries } from './binaries';
@@ -48,6 +48,8 @@ export function knownPassword(dataDir: string, given?: string): string {
   return stored;
 }
 
+const partialPrefix = (dataDir: string) => `${dataDir}.partial-`;
+
 /** Makes a cluster, in a directory at its side first, so that one killed in the middle is never taken for a whole one. */
 export async function makeCluster(
   binaries: Binaries,
@@ -56,10 +58,8 @@ export async function makeCluster(
   password: string = randomBytes(18).toString('base64url'),
 ): Promise<string> {
   refuseForeign(dataDir);
-  mkdirSync(dirname(dataDir), { recursive: true });
-  const partial = `${dataDir}.partial`;
-  rmSync(partial, { recursive: true, force: true });
-  mkdirSync(partial, { mode: 0o700 });
+  clearPartial(dataDir);
+  const partial = mkdtempSync(partialPrefix(dataDir));
   const pwfile = passwordFile(dataDir);
   rmSync(pwfile, { force: true });
   writeFileSync(pwfile, `${password}\n`, { mode: 0o600 });
@@ -70,6 +70,15 @@ export async function makeCluster(
   rmSync(dataDir, { recursive: true, force: true });
   renameSync(partial, dataDir);
   return password;
+}
+
+/** Removes what killed parents left half made; the initdb of the last one may be at it still, each in its own place. */
+function clearPartial(dataDir: string): void {
+  const prefix = basename(partialPrefix(dataDir));
+  for (const name of readdirSync(dirname(dataDir))) {
+    if (!name.startsWith(prefix)) continue;
+    rmSync(join(dirname(dataDir), name), { recursive: true, force: true, maxRetries: 10 });
+  }
 }
 
 async function initdb(binaries: Binaries, account: Account, target: string, pwfile: string): Promise<void> {

@@ -1,4 +1,5 @@
-import { resolve } from 'node:path';
+import { mkdirSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { Client, escapeIdentifier } from 'pg';
 import { serverAccount, type Account } from './account';
 import { locateBinaries, type Binaries } from './binaries';
@@ -58,7 +59,9 @@ export class EmbeddedServer implements AsyncDisposable {
 
   /** Starts the server, making its database when there is none, or takes over one that a killed parent left running. */
   static async start(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
-    const claim = Claim.take(resolve(options.dataDir));
+    const dataDir = resolve(options.dataDir);
+    mkdirSync(dirname(dataDir), { recursive: true });
+    const claim = Claim.take(dataDir);
     try {
       const site = await openSite(options);
       return new EmbeddedServer(site, (await takeOver(site, options)) ?? (await startAnew(site, options)), claim);
