@@ -1,5 +1,6 @@
 import { Packr } from 'msgpackr';
 import type { Frame } from './frame';
+import { frameFault } from './frame-shape';
 
 const packr = new Packr({ useRecords: false, structuredClone: false, mapsAsObjects: true });
 
@@ -21,39 +22,47 @@ export function encodeFrame(frame: Frame): Buffer {
 }
 
 /**
- * Frames out of pieces of bytes, cut anywhere. Memory is bounded by one frame.
+ * Frames out of pieces of bytes, cut anywhere. Memory is bounded by one frame, however small the pieces: a frame that lies
+ * within a piece is read in place, any other is put together in one buffer of its announced length.
  * @throws FrameError when a frame is too large, is not one, or the stream ends inside one.
  */
 export async function* decodeFrames(pieces: AsyncIterable<Uint8Array>, limit = maxFrameBytes): AsyncGenerator<Frame> {
-  let held: Uint8Array[] = [];
-  let size = 0;
-  let wanted = 4;
-  let length: number | null = null;
+  let wanted: 'length' | 'body' = 'length';
+  let size = lengthBytes;
+  let partial: Buffer | null = null;
+  let filled = 0;
   for await (const piece of pieces) {
-    held.push(piece);
-    size += piece.length;
-    if (size < wanted) continue;
-    let bytes = held.length === 1 ? Buffer.from(piece.buffer, piece.byteOffset, piece.length) : Buffer.concat(held);
-    while (bytes.length >= wanted) {
-      if (length === null) {
-        length = bytes.readUInt32BE(0);
-        if (length > limit) throw new FrameError(`A frame of ${length} bytes is larger than the ${limit} allowed`);
-        bytes = bytes.subarray(4);
-        wanted = length;
+    let rest = Buffer.from(piece.buffer, piece.byteOffset, piece.length);
+    for (;;) {
+      let whole: Buffer;
+      if (partial === null && rest.length >= size) {
+        whole = rest.subarray(0, size);
+        rest = rest.subarray(size);
       } else {
-        yield decodeBody(bytes.subarray(0, length));
-        bytes = bytes.subarray(length);
-        length = null;
-        wanted = 4;
+        partial ??= Buffer.allocUnsafeSlow(size);
+        const copied = rest.copy(partial, filled);
+        filled += copied;
+        rest = rest.subarray(copied);
+        if (filled < size) break;
+        [whole, partial, filled] = [partial, null, 0];
+      }
+      if (wanted === 'length') [wanted, size] = ['body', readLength(whole, limit)];
+      else {
+        yield decodeBody(whole);
+        [wanted, size] = ['length', lengthBytes];
       }
     }
-    held = bytes.length > 0 ? [bytes] : [];
-    size = bytes.length;
   }
-  if (size > 0 || length !== null) throw new FrameError('The stream of frames ended inside a frame');
+  if (wanted === 'body' || filled > 0) throw new FrameError('The stream of frames ended inside a frame');
 }
 
-const types = new Set(['window', 'rows', 'copy', 'data', 'copied', 'end']);
+const lengthBytes = 4;
+
+function readLength(bytes: Buffer, limit: number): number {
+  const length = bytes.readUInt32BE(0);
+  if (length > limit) throw new FrameError(`A frame of ${length} bytes is larger than the ${limit} allowed`);
+  return length;
+}
 
 function decodeBody(bytes: Buffer): Frame {
   let value: unknown;
@@ -62,8 +71,7 @@ function decodeBody(bytes: Buffer): Frame {
   } catch (cause) {
     throw new FrameError('A frame is not msgpack', { cause });
   }
-  if (typeof value !== 'object' || value === null || !types.has((value as { type: string }).type)) {
-    throw new FrameError('A frame is of no known type');
-  }
+  const fault = frameFault(value);
+  if (fault !== null) throw new FrameError(fault);
   return value as Frame;
 }

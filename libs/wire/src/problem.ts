@@ -50,13 +50,13 @@ export class Problem extends Error {
   toDocument(instance?: string): Record<string, unknown> {
     const [status, title] = problemCodes[this.code];
     return {
+      ...this.extra,
       type: `urn:pgmesh:problem:${this.code}`,
       title,
       status,
       detail: this.message,
       instance,
       code: this.code,
-      ...this.extra,
     };
   }
 }

@@ -1,0 +1,246 @@
+import * as fc from 'fast-check';
+import { advance, type CopyPoint, type FeedRequest, nextRequest, type Position, type Step } from './position';
+import { cutSnapshot, includes, shows, type Snapshot } from './snapshot';
+
+const epoch = 'e1';
+
+interface Row {
+  readonly table: string;
+  readonly key: string;
+  readonly xid: bigint;
+  /** How often this row was written. */
+  readonly write: number;
+}
+
+/** A database as its feed sees it: each row's last committed write, and transactions in progress that hold their rows locked. */
+class Source {
+  readonly rows = new Map<string, Row>();
+  private readonly open = new Map<bigint, { table: string; key: string }[]>();
+  private xmax = 3n;
+
+  begin(): void {
+    this.open.set(this.xmax++, []);
+  }
+
+  write(nth: number, table: string, key: string): void {
+    const locked = [...this.open.values()].flat().some((row) => row.table === table && row.key === key);
+    const writes = this.nth(nth)?.[1];
+    if (writes && !locked) writes.push({ table, key });
+  }
+
+  end(nth: number, commits: boolean): void {
+    const [xid, writes] = this.nth(nth) ?? [];
+    if (xid === undefined || writes === undefined) return;
+    this.open.delete(xid);
+    if (!commits) return;
+    for (const { table, key } of writes) {
+      const id = `${table}/${key}`;
+      this.rows.set(id, { table, key, xid, write: (this.rows.get(id)?.write ?? 0) + 1 });
+    }
+  }
+
+  commitAll(): void {
+    while (this.open.size > 0) this.end(0, true);
+  }
+
+  snapshot(): Snapshot {
+    return { xmax: this.xmax, xip: [...this.open.keys()] };
+  }
+
+  /** Answers a request with as many rows as `limit`, or with all. */
+  answer(request: FeedRequest, limit: number): { step: Step; rows: Row[] } {
+    const { tables } = request;
+    const present = this.snapshot();
+    const rows = [...this.rows.values()].filter((row) => tables.includes(row.table));
+    if (request.kind === 'window') {
+      const fresh = rows.filter((row) => !shows(request.from, row.xid)).sort((a, b) => Number(a.xid - b.xid));
+      const last = fresh[limit]?.xid ?? present.xmax;
+      const cut = fresh.find((row) => row.xid > last)?.xid ?? present.xmax;
+      const to = cutSnapshot(request.from, present, cut);
+      return { step: { kind: 'window', tables, from: request.from, to }, rows: fresh.filter((row) => row.xid < cut) };
+    }
+    const place = ({ table, key }: { table: string; key: string }) => tables.indexOf(table) * 100 + Number(key);
+    const start = request.at && place({ table: request.at.table, key: request.at.after?.[0] ?? '-1' });
+    const left = rows.filter((row) => start === null || place(row) > start).sort((a, b) => place(a) - place(b));
+    const taken = left.slice(0, limit + 1);
+    const last = taken.at(-1);
+    const next: CopyPoint | null = left.length > taken.length && last ? { table: last.table, after: [last.key] } : null;
+    return { step: { kind: 'copy', tables, at: request.at, to: present, next }, rows: taken };
+  }
+
+  private nth(nth: number): [bigint, { table: string; key: string }[]] | undefined {
+    return [...this.open][nth % Math.max(1, this.open.size)];
+  }
+}
+
+class Reader {
+  readonly writes = new Map<string, number>();
+  position: Position | null = null;
+  last: FeedRequest['kind'] | null = null;
+
+  request(shared: readonly string[]): FeedRequest | null {
+    const request = nextRequest(this.position, epoch, shared, this.last);
+    this.last = request?.kind ?? null;
+    return request;
+  }
+
+  take({ step, rows }: { step: Step; rows: Row[] }): boolean {
+    const moved = advance(this.position, epoch, step);
+    if (moved === null) return false;
+    this.position = moved;
+    for (const { table, key, write } of rows) {
+      const id = `${table}/${key}`;
+      this.writes.set(id, Math.max(write, this.writes.get(id) ?? 0));
+    }
+    return true;
+  }
+
+  /** The rows whose last write the reader claims to know, and lacks. */
+  falselyClaimed(source: Source): Row[] {
+    const { position } = this;
+    return [...source.rows.values()].filter(
+      (row) =>
+        position?.tables.includes(row.table) &&
+        shows(position.snapshot, row.xid) &&
+        (this.writes.get(`${row.table}/${row.key}`) ?? 0) < row.write,
+    );
+  }
+}
+
+const tables = ['a', 'b', 'c'];
+const action = fc.oneof(
+  { weight: 2, arbitrary: fc.constant({ do: 'begin' as const }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant('write' as const),
+      nth: fc.nat(5),
+      table: fc.constantFrom(...tables),
+      key: fc.nat(5).map(String),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('end' as const), nth: fc.nat(5), commits: fc.boolean() }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('ask' as const), limit: fc.nat(3), late: fc.boolean() }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('arrive' as const), nth: fc.nat(20) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('share' as const), tables: fc.subarray(tables) }) },
+);
+
+/** Lets all that is under way end, and the reader read on, undisturbed, until it stands where the source does. */
+function readToTheEnd(source: Source, reader: Reader, shared: readonly string[]): void {
+  source.commitAll();
+  for (let round = 0; round < 200; round++) {
+    const { position } = reader;
+    const followed = position !== null && shared.every((table) => position.tables.includes(table));
+    if (followed && includes(position.snapshot, source.snapshot())) return;
+    const request = reader.request(shared);
+    if (request === null) return;
+    expect(reader.take(source.answer(request, 2))).toBe(true);
+    expect(reader.falselyClaimed(source)).toEqual([]);
+  }
+  throw new Error('The reader does not reach the end of the feed');
+}
+
+describe('A reader of a feed', () => {
+  it('claims no row that it lacks and ends with all, whatever is cut, late, repeated, shared later or given up', () => {
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
+        const source = new Source();
+        const reader = new Reader();
+        const sent: { step: Step; rows: Row[] }[] = [];
+        let shared: readonly string[] = ['a', 'b'];
+        for (const step of actions) {
+          if (step.do === 'begin') source.begin();
+          if (step.do === 'write') source.write(step.nth, step.table, step.key);
+          if (step.do === 'end') source.end(step.nth, step.commits);
+          if (step.do === 'share') shared = step.tables;
+          if (step.do === 'arrive' && sent.length > 0) reader.take(sent[step.nth % sent.length]!);
+          if (step.do === 'ask') {
+            const request = reader.request(shared);
+            if (request === null) continue;
+            const answer = source.answer(request, step.limit);
+            sent.push(answer);
+            if (!step.late) expect(reader.take(answer)).toBe(true);
+          }
+          expect(reader.falselyClaimed(source)).toEqual([]);
+        }
+        readToTheEnd(source, reader, tables);
+        for (const [id, row] of source.rows) expect(reader.writes.get(id)).toBe(row.write);
+      }),
+      { numRuns: 1_500 },
+    );
+  });
+
+  const at = (xmax: bigint): Snapshot => ({ xmax, xip: [] });
+  const following: Position = { epoch, tables: ['a'], snapshot: at(10n), copy: null };
+  const point: CopyPoint = { table: 'b', after: ['5'] };
+  const copying: Position = { ...following, copy: { tables: ['b'], since: at(12n), next: point } };
+
+  it('stays where it is when a window arrives twice', () => {
+    const window: Step = { kind: 'window', tables: ['a'], from: at(10n), to: at(14n) };
+    const once = advance(following, epoch, window);
+    expect(once).toEqual({ ...following, snapshot: at(14n) });
+    expect(advance(once, epoch, window)).toEqual(once);
+  });
+
+  it('keeps the tables that a repeated window did not cover', () => {
+    const both = { ...following, tables: ['a', 'b'] };
+    expect(advance(both, epoch, { kind: 'window', tables: ['a'], from: at(5n), to: at(9n) })).toEqual(both);
+  });
+
+  it('refuses a window that starts after it', () => {
+    expect(advance(following, epoch, { kind: 'window', tables: ['a'], from: at(11n), to: at(14n) })).toBeNull();
+  });
+
+  it('refuses a window before its first copy ended', () => {
+    expect(advance(null, epoch, { kind: 'window', tables: ['a'], from: at(0n), to: at(14n) })).toBeNull();
+  });
+
+  it.each<[string, Partial<Step & { kind: 'copy' }>]>([
+    ['another place', { at: { table: 'b', after: ['4'] } }],
+    ['another table', { at: { table: 'a', after: ['5'] } }],
+    ['the beginning of its table', { at: { table: 'b', after: null } }],
+    ['fewer tables', { tables: [] }],
+    ['more tables', { tables: ['b', 'c'] }],
+  ])('refuses a later piece of a copy that is of %s', (_, change) => {
+    const piece: Step = { kind: 'copy', tables: ['b'], at: point, to: at(15n), next: null, ...change };
+    expect(advance(copying, epoch, piece)).toBeNull();
+  });
+
+  it('goes back to the start of a copy when that ends, for the stream was not read over those tables', () => {
+    const piece: Step = { kind: 'copy', tables: ['b'], at: point, to: at(30n), next: null };
+    const ahead = { ...copying, snapshot: at(25n) };
+    expect(advance(ahead, epoch, piece)).toEqual({ epoch, tables: ['a', 'b'], snapshot: at(12n), copy: null });
+  });
+
+  it('claims no more than each piece had seen when one was read before a first piece that was repeated', () => {
+    const restarted = { ...copying, copy: { ...copying.copy!, since: at(20n) } };
+    const late: Step = { kind: 'copy', tables: ['b'], at: point, to: at(15n), next: { table: 'b', after: ['9'] } };
+    expect(advance(restarted, epoch, late)?.copy?.since).toEqual(at(15n));
+  });
+
+  it('takes nothing from a first piece that is repeated after its copy ended', () => {
+    expect(advance(following, epoch, { kind: 'copy', tables: ['a'], at: null, to: at(8n), next: point })).toBeNull();
+    expect(advance(following, epoch, { kind: 'copy', tables: ['a'], at: null, to: at(8n), next: null })).toBeNull();
+  });
+
+  it('begins anew with a feed of another epoch', () => {
+    expect(nextRequest(copying, 'e2', ['a', 'b'], null)).toEqual({ kind: 'copy', tables: ['a', 'b'], at: null });
+    expect(advance(copying, 'e2', { kind: 'copy', tables: ['b'], at: point, to: at(15n), next: null })).toBeNull();
+  });
+
+  it('asks in turn for the stream and the copy', () => {
+    const window = { kind: 'window', tables: ['a'], from: at(10n) };
+    const copy = { kind: 'copy', tables: ['b'], at: point };
+    expect(nextRequest(copying, epoch, ['a', 'b'], null)).toEqual(copy);
+    expect(nextRequest(copying, epoch, ['a', 'b'], 'copy')).toEqual(window);
+    expect(nextRequest(copying, epoch, ['a', 'b'], 'window')).toEqual(copy);
+    expect(nextRequest(copying, epoch, [], 'window')).toBeNull();
+  });
+
+  it('gives up a copy of which a table is shared no more, and copies what is left from its start', () => {
+    const two: Position = { ...copying, copy: { ...copying.copy!, tables: ['b', 'c'] } };
+    expect(nextRequest(two, epoch, ['a', 'c'], 'window')).toEqual({ kind: 'copy', tables: ['c'], at: null });
+    const first: Step = { kind: 'copy', tables: ['c'], at: null, to: at(15n), next: null };
+    expect(advance(two, epoch, first)).toEqual({ epoch, tables: ['a', 'c'], snapshot: at(10n), copy: null });
+  });
+});
