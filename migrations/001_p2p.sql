@@ -1,0 +1,114 @@
+-- The p2p schema: what a node keeps in the user's own database.
+--
+-- Per tracked table there is one metadata table, p2p.meta_<id>, with the row's typed primary key and the version of the row;
+-- libs/store/src/sql/track.sql makes it. What stands here is shared by all of them.
+
+-- Who we are. One row. The incarnation is drawn anew when the database was restored or copied: it names the writer's
+-- versions (origin = node_id~incarnation) and the feed's epoch.
+CREATE TABLE p2p.node (
+  only_one          boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+  node_id           text        NOT NULL COLLATE "C" CHECK (node_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+  incarnation       text        NOT NULL COLLATE "C" CHECK (incarnation ~ '^[0-9a-z]{12}$'),
+  priority          integer     NOT NULL DEFAULT 0,
+  system_identifier bigint      NOT NULL,
+  timeline          integer     NOT NULL,
+  database_oid      oid         NOT NULL,
+  created_at        timestamptz NOT NULL DEFAULT now()
+);
+
+-- The tables that are shared. A table is known by its name to peers and by its oid here, so that a renamed table is noticed.
+CREATE TABLE p2p.tracked_table (
+  id          integer     PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+  relation    regclass    NOT NULL UNIQUE,
+  name        text        NOT NULL UNIQUE COLLATE "C",
+  key_columns text[]      NOT NULL,
+  backfilled  boolean     NOT NULL DEFAULT false,
+  conflicts   bigint      NOT NULL DEFAULT 0,
+  tracked_at  timestamptz NOT NULL DEFAULT now()
+);
+
+-- How far we have read in each peer's feed (libs/core: Position). Written in the transaction that applies the window.
+CREATE TABLE p2p.position (
+  node       text        PRIMARY KEY COLLATE "C",
+  epoch      text        NOT NULL COLLATE "C",
+  tables     text[]      NOT NULL,
+  snapshot   text        NOT NULL,
+  copy       jsonb,
+  updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Peers that somebody added by hand; kept across restarts.
+CREATE TABLE p2p.peer (
+  url      text        PRIMARY KEY,
+  node_id  text        COLLATE "C",
+  added_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- What was exchanged, the latest 10,000 records.
+CREATE TABLE p2p.sync_history (
+  id          bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+  peer        text        NOT NULL,
+  direction   text        NOT NULL CHECK (direction IN ('pull', 'push', 'received')),
+  kind        text        NOT NULL CHECK (kind IN ('window', 'copy')),
+  rows        integer     NOT NULL,
+  changed     integer     NOT NULL,
+  conflicts   integer     NOT NULL,
+  started_at  timestamptz NOT NULL,
+  duration_ms double precision NOT NULL,
+  error       text
+);
+
+-- Which snapshot stood when: `since=<time>` starts at the last one before that time. A time alone would miss what commits late.
+CREATE TABLE p2p.tick (
+  at       timestamptz PRIMARY KEY,
+  snapshot text        NOT NULL
+);
+
+-- TRUNCATE sees past its transaction's snapshot. Where that is an old one (REPEATABLE READ), the tombstones are completed
+-- from here, by the node, after the commit.
+CREATE TABLE p2p.sweep (
+  table_id integer NOT NULL,
+  xid      xid8    NOT NULL DEFAULT pg_current_xact_id()
+);
+
+-- 2 while a reader sleeps and wants to be woken, 1 while it is awake. A sequence, because a reader's flag must be seen by
+-- transactions that are older than it: NOTIFY in every statement halves the rate of 4 writers, this costs them nothing.
+CREATE SEQUENCE p2p.wakeup MINVALUE 1 MAXVALUE 2 CYCLE;
+
+-- The writer's clock in microseconds since 1970. The one place where time enters.
+CREATE FUNCTION p2p.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+  SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8
+$$;
+
+-- The past of a write that `writer` makes over a version and its siblings: all that any of them had seen, and they themselves.
+-- The same rule as pastOfWrite in libs/core/src/row-state.ts; NULL is the empty vector.
+CREATE FUNCTION p2p.past_of_write(past jsonb, origin text, stamp bigint, siblings jsonb, writer text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH version AS (
+    SELECT $1 AS past, $2 AS origin, $3 AS stamp
+    UNION ALL
+    SELECT s->'past', s->>'origin', (s->>'stamp')::int8 FROM jsonb_array_elements(coalesce($4, '[]')) AS s
+  ), entry AS (
+    SELECT v.origin, v.stamp FROM version AS v
+    UNION ALL
+    SELECT e.key, e.value::int8 FROM version AS v,
+      jsonb_each_text(CASE jsonb_typeof(v.past) WHEN 'object' THEN v.past ELSE '{}' END) AS e
+  ), highest AS (
+    SELECT e.origin, max(e.stamp) AS stamp FROM entry AS e WHERE e.origin <> $5 GROUP BY e.origin
+  )
+  SELECT jsonb_object_agg(h.origin, h.stamp) FROM highest AS h
+$$;
+
+-- The highest stamp among siblings; NULL where there are none.
+CREATE FUNCTION p2p.highest_stamp(siblings jsonb) RETURNS bigint
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT max((s->>'stamp')::int8) FROM jsonb_array_elements($1) AS s
+$$;
+
+-- Called by a window's query on a row that its version says is live and that its table does not have in this snapshot: the
+-- table was rewritten or truncated after the snapshot, or capture was bypassed. Never taken for a delete.
+CREATE FUNCTION p2p.torn(relation text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'A row of % is live by its version and missing in the table', relation USING ERRCODE = 'P2001';
+END
+$$;
