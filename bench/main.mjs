@@ -1,7 +1,7 @@
 // @ts-check
 // pgmesh beside PostgreSQL's own logical replication, in one run on one machine. docs/performance.md says what is
 // measured and how to read it.
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -83,6 +83,7 @@ async function bench(options, teardown) {
         if (teardown.ending) return false; // Ctrl-C took the servers away: that is no failure of the step.
         errors.push({ step, error: error instanceof Error ? error.message : String(error) });
         run.say(`FAILED  ${step}: ${errors.at(-1)?.error}`);
+        keepLogs(directory);
         return false;
       }
     },
@@ -105,6 +106,14 @@ async function bench(options, teardown) {
     results: judge(samples),
     errors,
   };
+}
+
+/** The nodes' logs outlive the run's directory when a step has failed. @param {string} directory */
+function keepLogs(directory) {
+  const logs = readdirSync(directory).filter((name) => name.endsWith('.log'));
+  mkdirSync(out, { recursive: true });
+  for (const name of logs) copyFileSync(join(directory, name), join(out, name));
+  if (logs.length > 0) console.error(`        logs kept: ${logs.map((name) => `bench/out/${name}`).join(', ')}`);
 }
 
 /** @param {Awaited<ReturnType<typeof bench>>} report */

@@ -56,10 +56,7 @@ export class NodeProcess {
     const deadline = now() + patience;
     let last = 'no answer';
     while (now() < deadline) {
-      const { exitCode, signalCode } = this.child ?? {};
-      if (exitCode != null || signalCode != null) {
-        throw new Error(`node ${this.id} ended (${exitCode ?? signalCode}) before it was ready; ${this.lastWords()}`);
-      }
+      this.inspect();
       try {
         const response = await this.#request('/health/ready', {});
         if (response.status === 200) return;
@@ -71,6 +68,13 @@ export class NodeProcess {
     }
     const overdue = new Overdue(`node ${this.id} to be ready (GET /health/ready: ${last.slice(0, 300)})`, patience);
     throw new Error(`${overdue.message}; ${this.lastWords()}`);
+  }
+
+  /** Throws if the node has ended, which no node does by itself. */
+  inspect() {
+    const { exitCode, signalCode } = this.child ?? {};
+    if (exitCode == null && signalCode == null) return;
+    throw new Error(`node ${this.id} has ended (${exitCode ?? signalCode}); ${this.lastWords()}`);
   }
 
   /** Tells this node of a peer. @param {string} url */

@@ -4,10 +4,11 @@ import { now, Overdue } from './deadline.mjs';
 
 /**
  * A way to keep a table of one server the same on another, as the bench drives it. `prepare` does all that comes before
- * the clock starts; `join` starts the first copy; `settle` returns once the link has come to rest after it.
+ * the clock starts; `join` starts the first copy; `settle` returns once the link has come to rest after it;
+ * `inspect` throws when something that the link needs has ended.
  * @typedef {{ source: import('./postgres.mjs').PostgresServer, receiver: import('./postgres.mjs').PostgresServer,
  *   directory: string, teardown: import('./teardown.mjs').Teardown }} Servers
- * @typedef {{ join: () => Promise<void>, settle: () => Promise<void>, peakMemory?: () => { source: number, receiver: number } }} Link
+ * @typedef {{ join: () => Promise<void>, settle: () => Promise<void>, inspect: () => void, peakMemory?: () => { source: number, receiver: number } }} Link
  * @typedef {{ name: 'native' | 'pgmesh', walLevel: 'logical' | 'replica', prepare: (servers: Servers, table: string) => Promise<Link> }} System
  */
 
@@ -36,6 +37,7 @@ export const native = {
           await pause(50);
         }
       },
+      inspect: () => {}, // A server that ends is told by its connections.
     };
   },
 };

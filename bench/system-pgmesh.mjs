@@ -17,6 +17,7 @@ export const pgmesh = {
     return {
       join: () => b.addPeer(a.url),
       settle: async () => {},
+      inspect: () => [a, b].forEach((node) => node.inspect()),
       peakMemory: () => ({ source: a.peakMemory(), receiver: b.peakMemory() }),
     };
   },

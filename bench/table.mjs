@@ -36,7 +36,7 @@ export const updateOne = (table) =>
 
 /** @param {string} table */
 export const insertOne = (table) =>
-  `INSERT INTO ${table} VALUES ($1, 'one row, inserted alone, ' || md5($1::text) || left(md5($1::text || 'x'), 28), 1.25, 0, clock_timestamp())`;
+  `INSERT INTO ${table} VALUES ($1, 'one row, inserted alone, ' || md5($1::uuid::text) || left(md5($1::uuid::text || 'x'), 28), 1.25, 0, clock_timestamp())`;
 
 /** @param {string} table */
 export const deleteOne = (table) => `DELETE FROM ${table} WHERE id = $1`;

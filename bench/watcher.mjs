@@ -12,9 +12,13 @@ import { now, Overdue } from './deadline.mjs';
  * every system, whatever that system itself believes to have done.
  */
 export class Watcher {
-  /** @param {import('pg').Client} client */
-  constructor(client) {
+  /**
+   * @param {import('pg').Client} client
+   * @param {() => void} inspect throws when waiting has become vain
+   */
+  constructor(client, inspect) {
     this.client = client;
+    this.inspect = inspect;
   }
 
   /**
@@ -30,6 +34,7 @@ export class Watcher {
     const deadline = now() + patience;
     let seen = '';
     while (now() < deadline) {
+      this.inspect();
       const answer = await this.#ask(probe);
       if (answer !== probe.expected) {
         seen = `its probe of keys answered ${answer} instead of ${probe.expected}`;
@@ -57,6 +62,7 @@ export class Watcher {
     const deadline = now() + patience;
     let seen;
     while (now() < deadline) {
+      this.inspect();
       const { rows } = await this.client.query({
         name: `row of ${table}`,
         text: `SELECT counter FROM ${table} WHERE id = $1`,

@@ -26,7 +26,7 @@ export class Pair {
     this.reader = reader;
     this.link = link;
     this.load = load;
-    this.watcher = new Watcher(reader);
+    this.watcher = new Watcher(reader, () => link.inspect());
   }
 
   /**
