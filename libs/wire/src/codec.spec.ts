@@ -38,7 +38,7 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
 const frames = fc.array(frame, { maxLength: 6 });
 
 /** Bytes as a stream, cut into pieces of these sizes over and over. */
- 
+
 async function* cut(bytes: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
   for (let start = 0, i = 0; start < bytes.length; i++) {
     const size = sizes.length === 0 ? bytes.length : sizes[i % sizes.length]!;
