@@ -43,7 +43,7 @@ const capture = (id, title, rest) => rate(`capture-${id}`, title, { line: 'captu
 const memory = (id) => ({
   id: `memory-${id}`,
   line: 'memory',
-  title: `peak memory of the ${id} while copying`,
+  title: `peak memory of the ${id}`,
   unit: 'MB',
   reference: undefined,
   kind: 'value below',

@@ -1,7 +1,7 @@
 // @ts-check
 import { bound, figure } from './report.mjs';
 
-const width = 860;
+const width = 930;
 const labels = 270;
 const bars = 380;
 const rowHeight = 26;
@@ -43,7 +43,7 @@ function drawPanel({ title, rows, end }, top) {
   });
   const bottom = top + 18 + rows.length * rowHeight;
   const one = end > 1 ? `<line class="one" x1="${x(1)}" x2="${x(1)}" y1="${top + 12}" y2="${bottom - 6}"/>` : '';
-  return { svg: `<text class="head" x="16" y="${top}">${escape(title)}</text>\n${one}\n${drawn.join('\n')}`, bottom };
+  return { svg: `<text class="head" x="16" y="${top}">${escape(title)}</text>\n${drawn.join('\n')}\n${one}`, bottom };
 }
 
 /** @param {import('./measures.mjs').Verdict[]} verdicts @param {string} caption */
