@@ -1,1 +1,10 @@
-export {};
+export { chooseEncoding, compress, type ContentEncoding, decompress, encodeBody } from './content-encoding';
+export * from './events';
+export { Exchange, type Served } from './exchange';
+export { HttpClient, type HttpClientOptions } from './http-client';
+export * from './mesh';
+export * from './peer-client';
+export * from './peers';
+export * from './ports';
+export type { RoundResult } from './round';
+export * from './status';

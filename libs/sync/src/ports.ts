@@ -12,6 +12,9 @@ export interface Feed {
   /**
    * Opens a window or a piece of a first copy over those of the request's tables that we share.
    * @param except nodes whose rows the reader has already: what came by way of them is left out
+   *   unchanged. A row whose state was merged of what they sent and what was here is our own: they lack our part of it. What
+   *   came by way of a node is forgotten to have done so when that node's feed is begun anew (another epoch): it may have
+   *   lost it.
    * @param limit rows after which to stop, at a boundary between transactions
    * @throws Problem `unavailable` when the database is away, `bad_cursor` when the position lies in the feed's future
    */
@@ -42,7 +45,7 @@ export interface Inbox {
   apply(frames: AsyncIterable<Frame>): Promise<Applied>;
   /** Where we stand in a peer's feed; null when we never read it. */
   position(node: string): Promise<Position | null>;
-  /** How far we have come in every feed. */
+  /** How far we have come in every feed. A node of which a first copy is under way is left out: we hold more of it than we say. */
   knowledge(): Promise<Knowledge>;
 }
 

@@ -1,0 +1,55 @@
+/** What happens in the mesh, as WebSocket clients are told it: JSON, snake_case. `peer` is a node id, or a URL until that is known. */
+export type MeshNews =
+  | { readonly type: 'peer_found'; readonly peer: string; readonly url: string }
+  | { readonly type: 'peer_connected'; readonly peer: string; readonly url: string; readonly tables: readonly string[] }
+  | { readonly type: 'peer_unreachable'; readonly peer: string; readonly url: string; readonly detail: string }
+  | { readonly type: 'peer_left'; readonly peer: string; readonly url: string }
+  | {
+      readonly type: 'changes_received';
+      readonly peer: string;
+      readonly kind: 'window' | 'copy';
+      readonly rows: number;
+      readonly changed: number;
+      readonly conflicts: number;
+      /** Rows that changed something, by table. */
+      readonly tables: Readonly<Record<string, number>>;
+    }
+  | { readonly type: 'changes_sent'; readonly peer: string; readonly kind: 'window' | 'copy'; readonly rows: number }
+  | { readonly type: 'sync_failed'; readonly peer: string; readonly code: string; readonly detail: string }
+  | { readonly type: 'copy_progress'; readonly peer: string; readonly table: string | null; readonly rows: number }
+  | { readonly type: 'conflict'; readonly peer: string; readonly count: number; readonly tables: readonly string[] }
+  /** A shared table has changed here, by a local write or by a peer's. */
+  | { readonly type: 'news' };
+
+/** `at` is ISO 8601; `node_id` is the node that tells it. */
+export type MeshEvent = MeshNews & { readonly at: string; readonly node_id: string };
+
+export type MeshListener = (event: MeshEvent) => void;
+
+/** Where the mesh tells what happens. A listener that throws is reported, and does not disturb the others or the sync. */
+export class MeshEvents {
+  readonly #listeners = new Set<MeshListener>();
+
+  constructor(
+    private readonly nodeId: string,
+    private readonly clock: () => number,
+    private readonly warn: (message: string) => void = (message) => process.emitWarning(message),
+  ) {}
+
+  /** Returns what ends the listening. */
+  on(listener: MeshListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  emit(news: MeshNews): void {
+    const event: MeshEvent = { ...news, at: new Date(this.clock()).toISOString(), node_id: this.nodeId };
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(event);
+      } catch (error) {
+        this.warn(`A listener to mesh events failed on "${news.type}": ${String(error)}`);
+      }
+    }
+  }
+}

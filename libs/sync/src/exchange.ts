@@ -1,0 +1,192 @@
+import { advance, type FeedRequest, parseSnapshot } from '@pgmesh/core';
+import {
+  type Frame,
+  fromWireKnowledge,
+  type Hello,
+  type HintAnswer,
+  helloSchema,
+  hintSchema,
+  parseBody,
+  Problem,
+  protocolVersion,
+  type PushAnswer,
+  toWireKnowledge,
+  toWirePosition,
+  type WindowFrame,
+  type WindowRequest,
+  windowRequestSchema,
+} from '@pgmesh/wire';
+import { encodeBody } from './content-encoding';
+import { Incoming, otherNode, otherProtocol } from './incoming';
+import type { Journal } from './journal';
+import type { Neighbours } from './neighbours';
+import { countRows, openFor, type Reader, readerOf } from './offer';
+import type { OutgoingWindow, Store } from './ports';
+import type { Self } from './self';
+import { stepOf } from './step';
+import { Wakeup } from './wakeup';
+
+/** A window that is about to be answered. Whoever does not read `body` to its end must `close` it. */
+export interface Served {
+  readonly head: WindowFrame;
+  readonly rows: number;
+  readonly body: AsyncIterable<Buffer>;
+  close(): Promise<void>;
+}
+
+export interface ExchangeParts {
+  readonly store: Store;
+  readonly self: Self;
+  readonly neighbours: Neighbours;
+  readonly journal: Journal;
+  readonly clock: () => number;
+}
+
+/** The answering side of a node: what the HTTP controllers call, with bodies as they came. */
+export class Exchange {
+  readonly #closing = new AbortController();
+
+  constructor(private readonly parts: ExchangeParts) {}
+
+  /** @throws Problem `bad_request`, `other_protocol`, `other_node`, `forbidden` (another room) */
+  async hello(body: unknown): Promise<Hello> {
+    const { self, neighbours } = this.parts;
+    const theirs = parseBody(helloSchema, body, 'greeting');
+    self.check(theirs);
+    if (!self.is(theirs)) {
+      neighbours.met(theirs);
+      neighbours.heard(theirs.node_id, {});
+    }
+    return self.hello(theirs.node_id);
+  }
+
+  /**
+   * Null when there was nothing within the `wait` that was asked for (204).
+   * @throws Problem `bad_request`, `other_protocol`, `other_epoch`, and what the feed throws
+   */
+  async window(body: unknown, signal: AbortSignal): Promise<Served | null> {
+    const { store, neighbours } = this.parts;
+    const asked: WindowRequest = parseBody(windowRequestSchema, body, 'request for a window');
+    if (asked.protocol !== protocolVersion) throw otherProtocol(asked.protocol);
+    if (asked.node_id === store.identity.nodeId) throw otherNode(asked.node_id);
+    const { epoch } = store.identity;
+    if (asked.epoch !== null && asked.epoch !== epoch) {
+      throw new Problem('other_epoch', 'Our feed has begun anew since that position. Start over.', { epoch });
+    }
+    const shared = store.tables();
+    const tables = asked.tables.filter((table) => shared.includes(table));
+    if (tables.length === 0) return null;
+    const request: FeedRequest =
+      asked.kind === 'window'
+        ? { kind: 'window', tables, from: parseSnapshot(asked.from!)! }
+        : { kind: 'copy', tables, at: asked.at };
+    const told = { nodeId: asked.node_id, knowledge: fromWireKnowledge(asked.knowledge), links: asked.links };
+    const reader = await readerOf(store, told, neighbours.get(told.nodeId)?.epoch);
+    neighbours.heard(reader.nodeId, { knowledge: reader.knowledge, links: reader.links });
+    const window = await this.#held(request, reader, asked, AbortSignal.any([signal, this.#closing.signal]));
+    return window && this.#served(window, reader);
+  }
+
+  /**
+   * A pushed window.
+   * @param receiver the value of `receiverHeader`: for whom the window was made
+   * @throws Problem `gap` with the position to go on from, `other_epoch`, `other_node`, and what the inbox throws
+   */
+  async receive(frames: AsyncIterable<Frame>, receiver?: string): Promise<PushAnswer> {
+    const { store, neighbours, journal, clock } = this.parts;
+    const { nodeId, epoch } = store.identity;
+    if (receiver !== undefined && receiver !== `${nodeId}/${epoch}`) {
+      throw new Problem('other_epoch', 'The window was made for another incarnation of this node. Greet it again.', {
+        epoch,
+      });
+    }
+    const started = clock();
+    const incoming = new Incoming(frames, store.identity);
+    try {
+      const applied = await store.inbox.apply(incoming);
+      await journal.received(applied, 'received', started);
+      neighbours.heard(applied.head.node, incoming.knowledge ? { knowledge: incoming.knowledge } : {});
+      const knowledge = toWireKnowledge(await store.inbox.knowledge());
+      const position = toWirePosition(applied.position);
+      if (applied.outcome === 'gap' || position === null) {
+        throw new Problem('gap', 'The window does not connect to where we stand. Go on from "position".', {
+          position,
+          knowledge,
+        });
+      }
+      return { outcome: 'applied', position, knowledge, changed: applied.changed, conflicts: applied.conflicts };
+    } catch (error) {
+      if (error instanceof Problem && error.code !== 'gap' && incoming.head) {
+        await journal.failed(incoming.head.node, 'received', error.code, error.message);
+      }
+      throw error;
+    }
+  }
+
+  /** Someone tells that it has news, and how far it has come. */
+  async hint(body: unknown): Promise<HintAnswer> {
+    const { store, neighbours } = this.parts;
+    const hint = parseBody(hintSchema, body, 'hint');
+    neighbours.heard(hint.node_id, { knowledge: fromWireKnowledge(hint.knowledge) }, hint.pull);
+    const [knowledge, position] = [await store.inbox.knowledge(), await store.inbox.position(hint.node_id)];
+    return { knowledge: toWireKnowledge(knowledge), position: toWirePosition(position) };
+  }
+
+  /** Lets go of the requests that are held open. */
+  close(): void {
+    this.#closing.abort();
+  }
+
+  /** Waits until there is something for the reader. */
+  async #held(
+    request: FeedRequest,
+    reader: Reader,
+    { limit, wait }: WindowRequest,
+    signal: AbortSignal,
+  ): Promise<OutgoingWindow | null> {
+    const { store, clock } = this.parts;
+    const news = new Wakeup();
+    const end = store.feed.onNews(() => news.wake());
+    const deadline = clock() + wait * 1000;
+    try {
+      for (;;) {
+        const window = await openFor(store, reader, request, limit);
+        if (window.rows > 0 || request.kind === 'copy') return window;
+        const left = deadline - clock();
+        if (left <= 0 || signal.aborted) return await this.#orNothing(window, request);
+        await window.close();
+        await news.wait(left, signal);
+      }
+    } finally {
+      end();
+    }
+  }
+
+  /** A window without rows is worth an answer when it takes its reader past rows that it has already. */
+  async #orNothing(window: OutgoingWindow, request: FeedRequest): Promise<OutgoingWindow | null> {
+    const passed = await countRows(this.parts.store, request, [], 1).catch(async (error: unknown) => {
+      await window.close();
+      throw error;
+    });
+    if (passed > 0) return window;
+    await window.close();
+    return null;
+  }
+
+  #served(window: OutgoingWindow, reader: Reader): Served {
+    const { store, neighbours } = this.parts;
+    const body = async function* (): AsyncGenerator<Buffer> {
+      try {
+        yield* encodeBody(window.frames());
+        // The reader will stand behind this window unless it fails to apply it, and then it answers our next push with
+        // where it stands. Without the presumption that push would repeat what was just fetched.
+        const before = neighbours.get(reader.nodeId)?.position ?? null;
+        const position = advance(before, store.identity.epoch, stepOf(window.head));
+        if (position) neighbours.heard(reader.nodeId, { position });
+      } finally {
+        await window.close();
+      }
+    };
+    return { head: window.head, rows: window.rows, body: body(), close: () => window.close() };
+  }
+}

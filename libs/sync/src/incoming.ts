@@ -1,0 +1,47 @@
+import type { Knowledge } from '@pgmesh/core';
+import { type Frame, FrameError, fromWireKnowledge, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
+import type { Identity } from './ports';
+
+/** The frames of a window on their way into the store, with what they tell us of the sender. */
+export class Incoming implements AsyncIterable<Frame> {
+  /** Who sent it; known once the first frame has passed. */
+  head: WindowFrame | null = null;
+  /** The sender's knowledge as of the window's end, where it told it. */
+  knowledge: Knowledge | null = null;
+
+  constructor(
+    private readonly frames: AsyncIterable<Frame>,
+    private readonly self: Identity,
+  ) {}
+
+  /** @throws Problem `bad_request`, `other_protocol`, `other_node` */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Frame> {
+    try {
+      for await (const frame of this.frames) {
+        if (this.head === null) this.head = this.#checked(frame);
+        if (frame.type === 'end' && frame.knowledge) this.knowledge = fromWireKnowledge(frame.knowledge);
+        yield frame;
+      }
+    } catch (error) {
+      if (error instanceof FrameError) throw new Problem('bad_request', `${error.message}.`, {}, { cause: error });
+      throw error;
+    }
+  }
+
+  #checked(frame: Frame): WindowFrame {
+    if (frame.type !== 'window') throw new Problem('bad_request', 'A window begins with a frame of type "window".');
+    if (frame.protocol !== protocolVersion) throw otherProtocol(frame.protocol);
+    if (frame.node === this.self.nodeId) throw otherNode(frame.node);
+    return frame;
+  }
+}
+
+export function otherProtocol(theirs: number): Problem {
+  const detail = `We speak version ${protocolVersion} of the protocol, the other node version ${theirs}. Install the same release on both.`;
+  return new Problem('other_protocol', detail, { protocol: protocolVersion });
+}
+
+export function otherNode(nodeId: string): Problem {
+  const detail = `Another process runs under this node's id, "${nodeId}". Give each node an id and a database of its own.`;
+  return new Problem('other_node', detail, { node_id: nodeId });
+}

@@ -1,0 +1,56 @@
+import type { WindowFrame } from '@pgmesh/wire';
+import type { MeshEvents } from './events';
+import type { Applied, SyncHistory, SyncRecord } from './ports';
+
+/** Tells what was exchanged: to the listeners, and to the history that is kept. Idle polls are not told. */
+export class Journal {
+  constructor(
+    private readonly events: MeshEvents,
+    private readonly history: SyncHistory,
+    private readonly clock: () => number,
+  ) {}
+
+  async received(applied: Applied, direction: 'pull' | 'received', started: number): Promise<void> {
+    if (applied.outcome !== 'applied') return;
+    const { head, rows, changed, conflicts, tables } = applied;
+    const peer = head.node;
+    if (rows > 0)
+      this.events.emit({ type: 'changes_received', peer, kind: head.kind, rows, changed, conflicts, tables });
+    if (head.kind === 'copy') {
+      this.events.emit({ type: 'copy_progress', peer, table: applied.position.copy?.next.table ?? null, rows });
+    }
+    if (conflicts > 0) this.events.emit({ type: 'conflict', peer, count: conflicts, tables: Object.keys(tables) });
+    if (rows > 0)
+      await this.#keep({ peer, direction, kind: head.kind, rows, changed, conflicts, error: null }, started);
+  }
+
+  async sent(
+    peer: string,
+    head: WindowFrame,
+    rows: number,
+    changed: number,
+    conflicts: number,
+    started: number,
+  ): Promise<void> {
+    if (rows === 0) return;
+    this.events.emit({ type: 'changes_sent', peer, kind: head.kind, rows });
+    await this.#keep({ peer, direction: 'push', kind: head.kind, rows, changed, conflicts, error: null }, started);
+  }
+
+  async failed(peer: string, direction: SyncRecord['direction'], code: string, detail: string): Promise<void> {
+    this.events.emit({ type: 'sync_failed', peer, code, detail });
+    const error = `${code}: ${detail}`;
+    await this.#keep({ peer, direction, kind: 'window', rows: 0, changed: 0, conflicts: 0, error }, this.clock());
+  }
+
+  /** The exchange itself is over: a history that cannot be written is told, and takes nothing back. */
+  async #keep(record: Omit<SyncRecord, 'started_at' | 'duration_ms'>, started: number): Promise<void> {
+    try {
+      const duration_ms = Math.max(0, this.clock() - started);
+      await this.history.add({ ...record, started_at: new Date(started), duration_ms });
+    } catch (error) {
+      const detail = `The record of this exchange was not kept: ${error instanceof Error ? error.message : String(error)}`;
+      this.events.emit({ type: 'sync_failed', peer: record.peer, code: 'unavailable', detail });
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import type { Random } from './backoff';
+import type { MeshEvents } from './events';
+import type { Journal } from './journal';
+import type { Neighbours } from './neighbours';
+import type { PeerClient } from './peer-client';
+import type { Peers } from './peers';
+import type { Store } from './ports';
+import type { Self } from './self';
+import type { Turnstile } from './turnstile';
+
+/** Times in milliseconds. */
+export interface MeshTimes {
+  /** Between greetings, and between pulls that nobody asked for. P2P_SYNC_INTERVAL. */
+  readonly interval: number;
+  /** How long a peer without a way to us holds our request, at most 60 s. */
+  readonly wait: number;
+  /** How long rows that the receiver should get from others are held back. */
+  readonly hold: number;
+  /** How long to wait for a peer to begin its own first copy, before we push it one. */
+  readonly grace: number;
+  /** The first wait after a failure; later ones grow up to the interval. */
+  readonly firstRetry: number;
+  /** After how long without an answer the directory is told that a peer is silent. */
+  readonly silence: number;
+}
+
+/** What all links of a node share. */
+export interface LinkContext {
+  readonly store: Store;
+  readonly self: Self;
+  readonly peers: Peers;
+  readonly neighbours: Neighbours;
+  readonly client: PeerClient;
+  readonly events: MeshEvents;
+  readonly journal: Journal;
+  readonly clock: () => number;
+  readonly random: Random;
+  readonly times: MeshTimes;
+  /** Through which first copies pass. */
+  readonly copies: Turnstile;
+  /** Rows in a window. P2P_BATCH_SIZE. */
+  readonly batch: number;
+  /** Quick tries before a peer counts as unreachable. P2P_MAX_RETRIES. */
+  readonly retries: number;
+  /** The nodes that we have a live link to. */
+  readonly links: () => readonly string[];
+}
+
+/** The peer at the other end, as long as a session with it lasts. */
+export interface Session {
+  readonly url: string;
+  readonly nodeId: string;
+  readonly epoch: string;
+  readonly signal: AbortSignal;
+}

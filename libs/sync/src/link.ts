@@ -1,0 +1,227 @@
+import { formatCursor, type Position } from '@pgmesh/core';
+import { Problem } from '@pgmesh/wire';
+import { jittered, retryDelay } from './backoff';
+import { type Failure, failureOf } from './failure';
+import type { LinkContext, Session } from './link-context';
+import type { KnownPeer } from './peers';
+import { PullLoop } from './pull';
+import { PushLoop } from './push';
+import { addRounds, type RoundResult } from './round';
+import type { LinkState, LinkStatus } from './status';
+import { Wakeup } from './wakeup';
+
+/** Our side of the connection to one peer: greets it, then pulls and pushes until something fails, and begins anew. */
+export class Link {
+  readonly #stopping = new AbortController();
+  readonly #retry = new Wakeup();
+  readonly #pull: PullLoop;
+  readonly #push: PushLoop;
+  #running: Promise<void> | null = null;
+  #state: LinkState = 'connecting';
+  #failures = 0;
+  #silentSince: number | null = null;
+  #nodeId: string | null;
+  #url: string;
+  #position: Position | null = null;
+  #lastSync: number | null = null;
+  #lastError: LinkStatus['last_error'] = null;
+
+  constructor(
+    private readonly context: LinkContext,
+    private peer: KnownPeer,
+  ) {
+    this.#nodeId = peer.nodeId;
+    this.#url = peer.url;
+    this.#pull = new PullLoop(context, (position) => this.#worked(position));
+    this.#push = new PushLoop(context, () => this.#worked(this.#position));
+  }
+
+  get nodeId(): string | null {
+    return this.#nodeId;
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  get isLive(): boolean {
+    return this.#state === 'live';
+  }
+
+  /** Whether this is the link to that peer. */
+  leadsTo({ urls, nodeId }: KnownPeer): boolean {
+    return urls.includes(this.#url) || (nodeId !== null && nodeId === this.#nodeId);
+  }
+
+  /** More was learned of the peer: other addresses of it, or its id. */
+  follow(peer: KnownPeer): void {
+    this.peer = peer;
+    this.#nodeId = peer.nodeId ?? this.#nodeId;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#state = 'left';
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  /** We have news for it. */
+  news(): void {
+    this.#push.wake();
+  }
+
+  /** It has news for us. */
+  asked(): void {
+    this.#pull.wake();
+  }
+
+  /** It reached us: then we may reach it, too, and it need not hold a request of ours. */
+  dialled(): void {
+    this.#pull.release();
+    if (!this.isLive) this.#retry.wake();
+  }
+
+  /** One round of each kind, begun from now on. Rejects with what the next try fails with. */
+  async syncNow(): Promise<RoundResult> {
+    const rounds = Promise.all([this.#pull.now(), this.#push.now()]);
+    this.#retry.wake();
+    if (this.#stopping.signal.aborted) this.#failWaiting(new Problem('not_found', `The peer ${this.#name} has left.`));
+    return addRounds(...(await rounds));
+  }
+
+  status(): LinkStatus {
+    const { clock } = this.context;
+    const pending = this.#push.pendingSince;
+    const next = this.#position?.copy?.next;
+    return {
+      node_id: this.#nodeId,
+      url: this.#url,
+      state: this.#state,
+      last_sync: this.#lastSync === null ? null : new Date(this.#lastSync).toISOString(),
+      last_error: this.#lastError,
+      position: this.#position && formatCursor(this.#position),
+      copying: next ? { table: next.table, after: next.after } : null,
+      lag_ms: pending === null ? 0 : Math.max(0, clock() - pending),
+      failures: this.#failures,
+    };
+  }
+
+  get #name(): string {
+    return this.#nodeId ?? this.#url;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      this.#retry.clear();
+      try {
+        if (!(await this.#session(signal))) break;
+      } catch (error) {
+        if (signal.aborted) break;
+        await this.#retry.wait(await this.#failed(error), signal);
+      }
+    }
+    this.#failWaiting(new Problem('unavailable', `The link to ${this.#name} has ended.`));
+  }
+
+  /** False when the address leads to ourselves. */
+  async #session(stopping: AbortSignal): Promise<boolean> {
+    const { context } = this;
+    const over = new AbortController();
+    const signal = AbortSignal.any([stopping, over.signal]);
+    const session = await this.#greet(signal);
+    if (session === null) return false;
+    this.#position = await context.store.inbox.position(session.nodeId);
+    this.#state = 'live';
+    const tables = context.neighbours.get(session.nodeId)?.tables ?? [];
+    context.events.emit({ type: 'peer_connected', peer: session.nodeId, url: session.url, tables });
+    // The first of them to fail ends the others; none of them is left behind.
+    const loops = [this.#pull.run(session), this.#push.run(session), this.#greetings(session)].map((loop) =>
+      loop.catch((error: unknown) => {
+        if (!signal.aborted) over.abort(error);
+      }),
+    );
+    await Promise.all(loops);
+    if (!stopping.aborted) throw over.signal.reason;
+    return true;
+  }
+
+  async #greet(signal: AbortSignal): Promise<Session | null> {
+    const { client, self, neighbours, peers } = this.context;
+    const url = this.peer.urls[this.#failures % Math.max(this.peer.urls.length, 1)] ?? this.peer.url;
+    this.#url = url;
+    const hello = await client.hello(url, await self.hello(this.#nodeId), signal);
+    if (self.is(hello)) {
+      this.#state = 'self';
+      peers.learn(url, hello.node_id);
+      return null;
+    }
+    self.check(hello);
+    this.#nodeId = hello.node_id;
+    neighbours.met(hello);
+    peers.learn(url, hello.node_id);
+    return { url, nodeId: hello.node_id, epoch: hello.epoch, signal };
+  }
+
+  /** Greets again now and then: tables come and go, and a peer may have begun anew. */
+  async #greetings({ nodeId, epoch, signal }: Session): Promise<void> {
+    const { times, random } = this.context;
+    const rest = new Wakeup();
+    for (;;) {
+      await rest.wait(jittered(times.interval, random), signal);
+      if (signal.aborted) return;
+      const again = await this.#greet(signal);
+      if (again?.nodeId !== nodeId || again.epoch !== epoch) {
+        throw new Problem('other_epoch', `Another node or another incarnation answers at ${this.#url}.`);
+      }
+      this.#push.wake();
+    }
+  }
+
+  #worked(position: Position | null): void {
+    this.#position = position;
+    this.#failures = 0;
+    this.#silentSince = null;
+    this.#lastError = null;
+    this.#lastSync = this.context.clock();
+  }
+
+  /** How long to wait before the next try. */
+  async #failed(error: unknown): Promise<number> {
+    const { times, random, journal } = this.context;
+    const failure = failureOf(error);
+    this.#failures += 1;
+    this.#failWaiting(error);
+    const isNew = failure.code !== this.#lastError?.code || failure.detail !== this.#lastError.detail;
+    this.#lastError = { code: failure.code, detail: failure.detail, at: new Date(this.context.clock()).toISOString() };
+    // A peer that stays away would fill the history with the same line.
+    if (isNew) await journal.failed(this.#name, 'pull', failure.code, failure.detail);
+    this.#judge(failure);
+    if (failure.remedy === 'pause') return jittered(times.interval, random);
+    return retryDelay(this.#failures, { first: times.firstRetry, longest: times.interval }, random);
+  }
+
+  #judge({ remedy, detail }: Failure): void {
+    const { clock, retries, events, peers, times } = this.context;
+    if (remedy === 'pause') {
+      this.#state = 'paused';
+      return;
+    }
+    this.#silentSince ??= clock();
+    if (this.#failures <= retries) this.#state = 'retrying';
+    else if (this.#state !== 'unreachable') {
+      this.#state = 'unreachable';
+      events.emit({ type: 'peer_unreachable', peer: this.#name, url: this.#url, detail });
+    }
+    if (clock() - this.#silentSince > times.silence) peers.silent(this.#url);
+  }
+
+  #failWaiting(error: unknown): void {
+    this.#pull.fail(error);
+    this.#push.fail(error);
+  }
+}

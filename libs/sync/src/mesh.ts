@@ -1,0 +1,212 @@
+import { Problem } from '@pgmesh/wire';
+import { MeshEvents } from './events';
+import { Exchange } from './exchange';
+import { failureOf } from './failure';
+import { HttpClient } from './http-client';
+import { Journal } from './journal';
+import { Link } from './link';
+import type { LinkContext, MeshTimes } from './link-context';
+import { Neighbours } from './neighbours';
+import type { PeerClient } from './peer-client';
+import type { KnownPeer, Peers } from './peers';
+import type { Store } from './ports';
+import type { RoundResult } from './round';
+import { Self } from './self';
+import type { MeshStatus } from './status';
+import { Turnstile } from './turnstile';
+
+export interface MeshOptions {
+  readonly store: Store;
+  readonly peers: Peers;
+  /** Where we can be dialled; null when we cannot, or not yet. */
+  readonly url: () => string | null;
+  /** P2P_ROOM. */
+  readonly room?: string;
+  /** P2P_SYNC_INTERVAL, in milliseconds. */
+  readonly interval?: number;
+  /** P2P_BATCH_SIZE, in rows. */
+  readonly batch?: number;
+  /** P2P_TIMEOUT, in milliseconds. */
+  readonly timeout?: number;
+  /** P2P_MAX_RETRIES. */
+  readonly retries?: number;
+  /** P2P_SECRET. */
+  readonly secret?: string | null;
+  /** Certificates, in PEM, to trust beside those that Node trusts. */
+  readonly ca?: string | Buffer | null;
+  readonly times?: Partial<Omit<MeshTimes, 'interval'>>;
+  readonly client?: PeerClient;
+  readonly clock?: () => number;
+  readonly random?: () => number;
+  readonly warn?: (message: string) => void;
+}
+
+/** How one peer fared in `syncNow`. */
+export interface SyncOutcome extends RoundResult {
+  readonly peer: string;
+  readonly error: { readonly code: string; readonly detail: string } | null;
+}
+
+/** A node among its peers: the links to them, and the answers to theirs. */
+export class Mesh {
+  readonly events: MeshEvents;
+  /** What the HTTP controllers call. */
+  readonly exchange: Exchange;
+  readonly #context: LinkContext;
+  readonly #room: string;
+  readonly #endings: (() => void)[] = [];
+  #links: Link[] = [];
+  #ending: Promise<void>[] = [];
+
+  constructor(options: MeshOptions) {
+    const { store, peers, url, room = '', clock = Date.now, random = Math.random } = options;
+    const { interval = 30_000, timeout = 30_000, batch = 10_000, retries = 3, secret, ca } = options;
+    this.#room = room;
+    const links = (): readonly string[] => this.links();
+
+    // Who we are, and what we know of the others
+    const self = new Self({ store, room, url, links });
+    const neighbours = new Neighbours(clock);
+
+    // What is told of it
+    this.events = new MeshEvents(store.identity.nodeId, clock, options.warn);
+    const journal = new Journal(this.events, store.history, clock);
+
+    // The two sides: answering, and asking
+    this.exchange = new Exchange({ store, self, neighbours, journal, clock });
+    const client = options.client ?? new HttpClient({ timeout, secret, ca });
+    const times: MeshTimes = {
+      interval,
+      wait: 25_000,
+      hold: 250,
+      grace: 2_000,
+      firstRetry: 200,
+      silence: 10 * interval,
+      ...options.times,
+    };
+    const { events } = this;
+    this.#context = {
+      store,
+      self,
+      peers,
+      neighbours,
+      client,
+      events,
+      journal,
+      clock,
+      random,
+      times,
+      copies: new Turnstile(),
+      batch,
+      retries,
+      links,
+    };
+  }
+
+  /** The nodes that we have a live link to. */
+  links(): readonly string[] {
+    return this.#links.flatMap(({ isLive, nodeId }) => (isLive && nodeId !== null ? [nodeId] : []));
+  }
+
+  start(): void {
+    const { peers, store, neighbours, events } = this.#context;
+    const follow = (): void => this.#follow();
+    this.#endings.push(
+      peers.on('added', follow),
+      peers.on('removed', follow),
+      peers.on('changed', follow),
+      store.feed.onNews(() => {
+        events.emit({ type: 'news' });
+        for (const link of this.#links) link.news();
+      }),
+      neighbours.on((nodeId, what) => {
+        for (const link of this.#links) {
+          if (link.nodeId !== nodeId) continue;
+          if (what === 'dialled') link.dialled();
+          else if (what === 'told') link.news();
+          else link.asked();
+        }
+      }),
+    );
+    follow();
+  }
+
+  /** What is under way is broken off: it had not been applied, and is asked for again after the next start. */
+  async stop(): Promise<void> {
+    for (const end of this.#endings.splice(0)) end();
+    this.exchange.close();
+    await Promise.all([...this.#links.splice(0).map((link) => link.stop()), ...this.#ending]);
+    await this.#context.client.close();
+  }
+
+  status(): MeshStatus {
+    const { store } = this.#context;
+    const peers = this.#links.map((link) => link.status());
+    const synced = peers.flatMap(({ last_sync }) => (last_sync === null ? [] : [last_sync])).sort();
+    return {
+      node_id: store.identity.nodeId,
+      epoch: store.identity.epoch,
+      room: this.#room,
+      tables: store.tables(),
+      active_peers: peers.filter(({ state }) => state === 'live').length,
+      last_sync: synced.at(-1) ?? null,
+      sync_running: peers.some(({ state, copying, lag_ms }) => state === 'live' && (copying !== null || lag_ms > 0)),
+      peers,
+    };
+  }
+
+  /**
+   * Pulls from and pushes to one peer, or all, now, and tells how it went. Windows go over all shared tables at once, for
+   * they are consistent states; `tables` narrows what is told.
+   * @throws Problem `not_found` for a peer or a table that is not there
+   */
+  async syncNow(peer?: string, tables?: readonly string[]): Promise<SyncOutcome[]> {
+    const shared = this.#context.store.tables();
+    const unknown = tables?.find((table) => !shared.includes(table));
+    if (unknown !== undefined) throw new Problem('not_found', 'There is no such table here, or it is not shared.');
+    const links = this.#links.filter(({ nodeId, url }) => peer === undefined || peer === nodeId || peer === url);
+    if (peer !== undefined && links.length === 0) throw new Problem('not_found', 'There is no such peer.');
+    return Promise.all(links.map((link) => this.#outcome(link, tables)));
+  }
+
+  async #outcome(link: Link, tables: readonly string[] | undefined): Promise<SyncOutcome> {
+    const name = (): string => link.nodeId ?? link.url;
+    try {
+      const result = await link.syncNow();
+      const told = Object.entries(result.tables).filter(([table]) => tables === undefined || tables.includes(table));
+      return { peer: name(), ...result, tables: Object.fromEntries(told), error: null };
+    } catch (error) {
+      const { code, detail } = failureOf(error);
+      return { peer: name(), rows: 0, changed: 0, conflicts: 0, tables: {}, error: { code, detail } };
+    }
+  }
+
+  /** One link for each peer that is listed. */
+  #follow(): void {
+    const { peers, events } = this.#context;
+    const free = new Set(this.#links);
+    const fresh: KnownPeer[] = [];
+    for (const peer of peers.list()) {
+      const link = [...free].find((one) => one.leadsTo(peer));
+      if (link) {
+        link.follow(peer);
+        free.delete(link);
+      } else fresh.push(peer);
+    }
+    for (const link of free) {
+      this.#links = this.#links.filter((other) => other !== link);
+      const listed = this.#links.some(({ nodeId }) => nodeId !== null && nodeId === link.nodeId);
+      if (!listed) events.emit({ type: 'peer_left', peer: link.nodeId ?? link.url, url: link.url });
+      const ended = link.stop().finally(() => {
+        this.#ending = this.#ending.filter((other) => other !== ended);
+      });
+      this.#ending.push(ended);
+    }
+    for (const peer of fresh) {
+      events.emit({ type: 'peer_found', peer: peer.id, url: peer.url });
+      const link = new Link(this.#context, peer);
+      this.#links.push(link);
+      link.start();
+    }
+  }
+}

@@ -1,0 +1,97 @@
+import { alreadyKnown, type FeedRequest, type Knowledge, nextRequest, type Position } from '@pgmesh/core';
+import type { OutgoingWindow, Store } from './ports';
+
+/** Whom a window is for. */
+export interface Reader {
+  readonly nodeId: string;
+  readonly knowledge: Knowledge;
+  readonly links: readonly string[];
+  /** Whether what we have by way of it is still there: it writes under the incarnation that we read. */
+  readonly keepsItsOwn: boolean;
+}
+
+/** A node that was restored from a backup, or was never read by us, wants its own rows back as well. */
+export async function readerOf(
+  store: Store,
+  told: Pick<Reader, 'nodeId' | 'knowledge' | 'links'>,
+  epoch?: string,
+): Promise<Reader> {
+  const position = await store.inbox.position(told.nodeId);
+  const { nodeId, knowledge, links } = told;
+  return { nodeId, knowledge, links, keepsItsOwn: epoch !== undefined && position?.epoch === epoch };
+}
+
+/**
+ * The nodes whose rows a reader need not be sent: those in whose feeds it has come as far as we have, and itself, for what
+ * came by way of it.
+ */
+export function leftOut(ours: Knowledge, reader: Reader, { tables }: FeedRequest): string[] {
+  const known = alreadyKnown(ours, reader.knowledge, tables).filter((node) => node !== reader.nodeId);
+  return reader.keepsItsOwn ? [...known, reader.nodeId] : known;
+}
+
+/** The nodes whose rows a reader will get from them directly, or has already: what is left is for us to bring, at once. */
+export function notUrgent(ours: Knowledge, reader: Reader, request: FeedRequest): string[] {
+  const direct = reader.links.filter((node) => Object.hasOwn(ours, node));
+  return [...new Set([...leftOut(ours, reader, request), ...direct])];
+}
+
+/** The nodes that a reader says it is linked to, and of which it knows less than `ours`. */
+export function behindOf(ours: Knowledge, reader: Reader, request: FeedRequest): string[] {
+  const known = new Set(leftOut(ours, reader, request));
+  return notUrgent(ours, reader, request).filter((node) => !known.has(node));
+}
+
+/** What to push to a reader next; null when there is nothing to share, or only a first copy that it fetches by itself. */
+export function pushRequest(
+  position: Position | null,
+  epoch: string,
+  shared: readonly string[],
+  last: FeedRequest['kind'] | null,
+  mayCopy: boolean,
+): FeedRequest | null {
+  const request = nextRequest(position, epoch, shared, mayCopy ? last : 'copy');
+  return request?.kind === 'copy' && !mayCopy ? null : request;
+}
+
+/**
+ * Opens what a reader does not have yet.
+ *
+ * What may be left out is judged by our knowledge, which moves with every window that we apply. Were one applied between the
+ * judgement and the window's snapshot, rows would be left out that the reader does not have, and the window's end would
+ * tell it that it has them. So it is judged again afterwards: knowledge only grows, and what lies between two equal
+ * judgements is equal to both.
+ */
+export async function openFor(
+  store: Store,
+  reader: Reader,
+  request: FeedRequest,
+  limit: number,
+): Promise<OutgoingWindow> {
+  for (let tries = 0; ; tries += 1) {
+    const known = tries < 3 ? await store.inbox.knowledge() : {};
+    const except = leftOut(known, reader, request);
+    const window = await store.feed.open(request, { except, limit });
+    if (except.every((node) => node === reader.nodeId)) return window;
+    try {
+      const still = new Set(leftOut(await store.inbox.knowledge(), reader, request));
+      if (except.every((node) => still.has(node))) return window;
+    } catch (error) {
+      await window.close();
+      throw error;
+    }
+    await window.close();
+  }
+}
+
+/** How many rows a window without those of `except` has, counted no further than `limit`. */
+export async function countRows(
+  store: Store,
+  request: FeedRequest,
+  except: readonly string[],
+  limit: number,
+): Promise<number> {
+  const window = await store.feed.open(request, { except, limit });
+  await window.close();
+  return window.rows;
+}

@@ -1,0 +1,175 @@
+import { type FeedRequest, formatSnapshot, nextRequest, type Position } from '@pgmesh/core';
+import { protocolVersion, toWireKnowledge, type WindowRequest } from '@pgmesh/wire';
+import { jittered } from './backoff';
+import { Incoming } from './incoming';
+import type { LinkContext, Session } from './link-context';
+import { dialsUs } from './neighbours';
+import type { Applied } from './ports';
+import { addRounds, emptyRound, type RoundResult, Waiters } from './round';
+import { Wakeup } from './wakeup';
+
+/** A request that was to be held for a while but came back empty sooner than this was not held. */
+const heldAtLeast = 1000;
+
+/** Reads one peer's feed to its end, then waits for more: pull is the truth (invariant 10). */
+export class PullLoop {
+  readonly #news = new Wakeup();
+  readonly #waiters = new Waiters();
+  /** What lets go of the request that the peer holds for us. */
+  #release: (() => void) | null = null;
+
+  constructor(
+    private readonly context: LinkContext,
+    /** Told after each exchange that worked, with the position that it led to. */
+    private readonly progressed: (position: Position | null) => void,
+  ) {}
+
+  /** There is something to fetch, or the way in which we learn of it has changed. */
+  wake(): void {
+    this.#release?.();
+    this.#news.wake();
+  }
+
+  /** The peer reaches us by itself now: it need not hold a request of ours. */
+  release(): void {
+    if (this.#release) this.wake();
+  }
+
+  /** A round that begins from now on. */
+  now(): Promise<RoundResult> {
+    const round = this.#waiters.next();
+    this.wake();
+    return round;
+  }
+
+  fail(error: unknown): void {
+    this.#waiters.fail(error);
+  }
+
+  async run(session: Session): Promise<void> {
+    const { times, clock, random } = this.context;
+    let wait = 0;
+    while (!session.signal.aborted) {
+      const begun = clock();
+      this.#news.clear();
+      let rows = 0;
+      await this.#waiters.during(async () => {
+        const result = await this.#round(session, wait);
+        rows = result.rows;
+        return result;
+      });
+      const unheld = wait > 0 && rows === 0 && clock() - begun < Math.min(heldAtLeast, wait);
+      wait = this.#isBroughtChanges(session) ? 0 : times.wait;
+      const rest = wait === 0 ? jittered(times.interval, random) : unheld ? heldAtLeast : 0;
+      if (await this.#news.wait(rest, session.signal)) wait = 0;
+    }
+  }
+
+  /** Whether the peer tells us of its changes unasked; else we keep a request open with it. */
+  #isBroughtChanges({ nodeId }: Session): boolean {
+    const { neighbours, store, times, clock } = this.context;
+    const neighbour = neighbours.get(nodeId);
+    if (!neighbour || this.#shared(nodeId).length === 0) return true;
+    return dialsUs(neighbour, store.identity.nodeId, clock(), times.interval);
+  }
+
+  #shared(nodeId: string): string[] {
+    const theirs = this.context.neighbours.get(nodeId)?.tables ?? [];
+    return this.context.store.tables().filter((table) => theirs.includes(table));
+  }
+
+  async #round(session: Session, wait: number): Promise<RoundResult> {
+    const { copies, times } = this.context;
+    if (!(await this.#wantsCopy(session))) return this.#read(session, wait);
+    const leave = await copies.pass(times.interval, session.signal);
+    try {
+      return await this.#read(session, 0);
+    } finally {
+      leave();
+    }
+  }
+
+  async #wantsCopy({ nodeId, epoch }: Session): Promise<boolean> {
+    const position = await this.context.store.inbox.position(nodeId);
+    return nextRequest(position, epoch, this.#shared(nodeId), 'window')?.kind === 'copy';
+  }
+
+  /** To the end of what there is. */
+  async #read(session: Session, wait: number): Promise<RoundResult> {
+    const { store } = this.context;
+    let result = emptyRound;
+    let last: FeedRequest['kind'] | null = null;
+    let held = wait;
+    let position = await store.inbox.position(session.nodeId);
+    while (!session.signal.aborted) {
+      const shared = this.#shared(session.nodeId);
+      const request = nextRequest(position, session.epoch, shared, last);
+      if (request === null) break;
+      // While a copy is under way nothing is held: there is always more to ask for.
+      const copying = nextRequest(position, session.epoch, shared, 'window')?.kind === 'copy';
+      const applied = await this.#fetch(session, request, copying ? 0 : held);
+      held = 0;
+      const stuck = applied !== null && request.kind === 'copy' && samePosition(position, applied.position);
+      if (applied) position = applied.position;
+      if (applied?.outcome === 'applied') result = addRounds(result, applied);
+      this.progressed(position);
+      if (stuck) break;
+      if (!copying && (applied === null || (applied.outcome === 'applied' && !applied.head.more))) break;
+      last = request.kind;
+    }
+    return result;
+  }
+
+  /** Null when the peer had nothing, or when its request was let go of. */
+  async #fetch(session: Session, request: FeedRequest, wait: number): Promise<Applied | null> {
+    const { store, journal, neighbours, clock } = this.context;
+    const started = clock();
+    const frames = await this.#ask(session, request, wait);
+    if (frames === null) return null;
+    const incoming = new Incoming(frames, store.identity);
+    const applied = await store.inbox.apply(incoming);
+    if (incoming.knowledge) neighbours.update(session.nodeId, { knowledge: incoming.knowledge });
+    await journal.received(applied, 'pull', started);
+    return applied;
+  }
+
+  async #ask(session: Session, request: FeedRequest, wait: number): ReturnType<LinkContext['client']['window']> {
+    const { client } = this.context;
+    const { url, signal } = session;
+    if (wait === 0) return client.window(url, await this.#wireRequest(session, request, 0), signal);
+    const release = new AbortController();
+    this.#release = () => release.abort();
+    try {
+      const held = await this.#wireRequest(session, request, this.#news.pending ? 0 : wait);
+      return await client.window(url, held, AbortSignal.any([signal, release.signal]));
+    } catch (error) {
+      if (release.signal.aborted && !signal.aborted) return null;
+      throw error;
+    } finally {
+      this.#release = null;
+    }
+  }
+
+  async #wireRequest({ epoch }: Session, request: FeedRequest, wait: number): Promise<WindowRequest> {
+    const { store, batch, links } = this.context;
+    return {
+      protocol: protocolVersion,
+      node_id: store.identity.nodeId,
+      epoch,
+      tables: request.tables,
+      kind: request.kind,
+      from: request.kind === 'window' ? formatSnapshot(request.from) : null,
+      at: request.kind === 'copy' ? request.at : null,
+      limit: batch,
+      wait: wait / 1000,
+      knowledge: toWireKnowledge(await store.inbox.knowledge()),
+      links: links(),
+    };
+  }
+}
+
+function samePosition(a: Position | null, b: Position | null): boolean {
+  const text = (position: Position | null): string =>
+    JSON.stringify(position, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+  return text(a) === text(b);
+}

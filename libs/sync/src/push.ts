@@ -1,0 +1,200 @@
+import { type FeedRequest, type Knowledge, nextRequest } from '@pgmesh/core';
+import { fromWireKnowledge, fromWirePosition, gapSchema, parseBody, Problem, toWireKnowledge } from '@pgmesh/wire';
+import type { LinkContext, Session } from './link-context';
+import { dialsUs } from './neighbours';
+import { behindOf, countRows, leftOut, notUrgent, openFor, pushRequest, type Reader, readerOf } from './offer';
+import type { OutgoingWindow } from './ports';
+import { addRounds, emptyRound, type RoundResult, Waiters } from './round';
+import { Wakeup } from './wakeup';
+
+/** After so many rows that a reader has by other ways, its position is moved past them, lest each look reads them again. */
+const worthPassing = 500;
+/** Gaps in a row, without any window between that was taken, after which something is wrong. */
+const mostGaps = 5;
+
+/** How a look at the feed ended: `sent`, look again at once; `idle`, until there is news; or held back for so many ms. */
+type Outcome = { readonly sent: RoundResult } | 'idle' | { readonly held: number };
+
+/** Rows that are held back, because the receiver should be getting them from where we got them. */
+interface Hold {
+  readonly since: number;
+  /** What we knew when the hold began: knowing as much, the receiver is being served. */
+  readonly ours: Knowledge;
+}
+
+/** Brings our news to one peer: push is the speed (invariant 10). One window at a time; what comes meanwhile goes with the next. */
+export class PushLoop {
+  readonly #news = new Wakeup();
+  readonly #waiters = new Waiters();
+  #hold: Hold | null = null;
+  #last: FeedRequest['kind'] | null = null;
+  #gaps = 0;
+  #begun = 0;
+  /** Since when, in ms since 1970, there may be something that the peer was not brought; null when it has everything. */
+  #pendingSince: number | null = null;
+
+  constructor(
+    private readonly context: LinkContext,
+    private readonly progressed: () => void,
+  ) {}
+
+  get pendingSince(): number | null {
+    return this.#pendingSince;
+  }
+
+  wake(): void {
+    this.#pendingSince ??= this.context.clock();
+    this.#news.wake();
+  }
+
+  now(): Promise<RoundResult> {
+    const round = this.#waiters.next();
+    this.#news.wake();
+    return round;
+  }
+
+  fail(error: unknown): void {
+    this.#waiters.fail(error);
+  }
+
+  async run(session: Session): Promise<void> {
+    const { clock } = this.context;
+    this.#hold = null;
+    this.#gaps = 0;
+    this.#begun = clock();
+    while (!session.signal.aborted) {
+      this.#news.clear();
+      let rest: number | null = null;
+      const begun = clock();
+      await this.#waiters.during(async () => {
+        let result = emptyRound;
+        let outcome: Outcome;
+        while (typeof (outcome = await this.#look(session)) === 'object' && 'sent' in outcome) {
+          result = addRounds(result, outcome.sent);
+        }
+        if (outcome === 'idle') this.#pendingSince = null;
+        else rest = outcome.held;
+        return result;
+      });
+      // A look that found nothing may have read much that others bring: its cost is kept below half of the time.
+      const spent = clock() - begun;
+      if (rest !== null && spent > 1) await new Wakeup().wait(Math.min(spent, this.context.times.hold), session.signal);
+      await this.#news.wait(rest, session.signal);
+    }
+  }
+
+  async #look(session: Session): Promise<Outcome> {
+    const { neighbours, store, times, clock } = this.context;
+    const neighbour = neighbours.get(session.nodeId);
+    if (!neighbour || session.signal.aborted) return 'idle';
+    const shared = store.tables().filter((table) => neighbour.tables.includes(table));
+    const wantsCopy = nextRequest(neighbour.position, store.identity.epoch, shared, 'window')?.kind === 'copy';
+    const copiesItself = dialsUs(neighbour, store.identity.nodeId, clock(), times.interval);
+    const patience = this.#begun + times.grace - clock();
+    const mayCopy = wantsCopy && !copiesItself && patience <= 0;
+    const request = pushRequest(neighbour.position, store.identity.epoch, shared, this.#last, mayCopy);
+    if (request === null) return wantsCopy && !copiesItself ? { held: patience } : 'idle';
+
+    const reader = await readerOf(store, neighbour, neighbour.epoch);
+    const outcome =
+      request.kind === 'window'
+        ? await this.#offer(session, reader, request)
+        : await this.#send(session, reader, request);
+    const sent = typeof outcome === 'object' && 'sent' in outcome;
+    if (sent || !wantsCopy || copiesItself) return outcome;
+    // The stream has come to its end, the copy has not.
+    this.#last = 'window';
+    return mayCopy ? { sent: emptyRound } : { held: patience };
+  }
+
+  /** Sends what is urgent at once, and holds back what the receiver should be getting from others. */
+  async #offer(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
+    const { store, client, clock, times } = this.context;
+    const ours = await store.inbox.knowledge();
+    const linked = behindOf(ours, reader, request);
+    if (linked.length === 0) {
+      this.#hold = null;
+      return this.#send(session, reader, request);
+    }
+    if ((await countRows(store, request, notUrgent(ours, reader, request), 1)) > 0)
+      return this.#send(session, reader, request);
+
+    this.#hold ??= { since: clock(), ours };
+    const left = this.#hold.since + times.hold - clock();
+    if (left > 0) return { held: left };
+    if (behindOf(this.#hold.ours, reader, request).length === 0) {
+      // What was held back has come to it by the direct way; what came since is held back anew.
+      this.#hold = { since: clock(), ours };
+      return { held: times.hold };
+    }
+    const narrow = leftOut(ours, reader, request);
+    if ((await countRows(store, request, narrow, 1)) === 0) return this.#settled(session, reader, request);
+    const hint = {
+      node_id: store.identity.nodeId,
+      epoch: store.identity.epoch,
+      knowledge: toWireKnowledge(ours),
+      pull: false,
+    };
+    const answer = await client.hint(session.url, hint, session.signal);
+    this.#told(session, answer);
+    const told: Reader = { ...reader, knowledge: fromWireKnowledge(answer.knowledge) };
+    if (behindOf(this.#hold.ours, told, request).length === 0) {
+      this.#hold = behindOf(ours, told, request).length === 0 ? null : { since: clock(), ours };
+      return { sent: emptyRound };
+    }
+    this.#hold = null;
+    return this.#send(session, told, request);
+  }
+
+  async #send(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
+    const window = await openFor(this.context.store, reader, request, this.context.batch);
+    if (window.rows > 0 || request.kind === 'copy') return this.#push(session, reader, window, request);
+    await window.close();
+    return this.#settled(session, reader, request);
+  }
+
+  /** It has everything. When that is because others brought it, our feed is full of rows that it need not look at again. */
+  async #settled(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
+    const { store, batch } = this.context;
+    if ((await countRows(store, request, [], worthPassing)) < worthPassing) return 'idle';
+    const window = await openFor(store, reader, request, batch);
+    return this.#push(session, reader, window, request);
+  }
+
+  async #push(session: Session, reader: Reader, window: OutgoingWindow, { kind }: FeedRequest): Promise<Outcome> {
+    const { client, journal, clock } = this.context;
+    const started = clock();
+    const { nodeId, epoch } = session;
+    try {
+      const answer = await client.push(session.url, { nodeId, epoch }, window.frames(), session.signal);
+      this.#told(session, answer);
+      await journal.sent(nodeId, window.head, window.rows, answer.changed, answer.conflicts, started);
+      this.#gaps = 0;
+      this.#last = kind;
+      this.progressed();
+      return { sent: { rows: window.rows, changed: 0, conflicts: 0, tables: {} } };
+    } catch (error) {
+      if (!(error instanceof Problem) || error.code !== 'gap') throw error;
+      this.#gaps += 1;
+      if (this.#gaps > mostGaps) throw error;
+      this.#told(session, parseBody(gapSchema, error.extra, 'answer to a window that does not connect'));
+      return { sent: emptyRound };
+    } finally {
+      await window.close();
+    }
+  }
+
+  #told(
+    { nodeId }: Session,
+    {
+      knowledge,
+      position,
+    }: { knowledge?: Parameters<typeof fromWireKnowledge>[0]; position?: Parameters<typeof fromWirePosition>[0] },
+  ): void {
+    const { neighbours } = this.context;
+    neighbours.update(nodeId, {
+      ...(knowledge === undefined ? {} : { knowledge: fromWireKnowledge(knowledge) }),
+      ...(position === undefined ? {} : { position: fromWirePosition(position) }),
+    });
+  }
+}

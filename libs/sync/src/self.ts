@@ -1,0 +1,57 @@
+import { randomUUID } from 'node:crypto';
+import { type Hello, Problem, protocolVersion, toWireKnowledge, toWirePosition } from '@pgmesh/wire';
+import { otherNode, otherProtocol } from './incoming';
+import type { Store } from './ports';
+
+export interface SelfOptions {
+  readonly store: Store;
+  /** Only nodes of the same room talk to each other. */
+  readonly room: string;
+  /** Where we can be dialled; null when we cannot. */
+  readonly url: () => string | null;
+  /** The nodes that we have a live link to. */
+  readonly links: () => readonly string[];
+}
+
+/** How we introduce ourselves, and whom we refuse. */
+export class Self {
+  readonly #instance = randomUUID();
+
+  constructor(private readonly options: SelfOptions) {}
+
+  /** Our greeting, to a node or to whoever answers (null). */
+  async hello(to: string | null): Promise<Hello> {
+    const { store, room, url, links } = this.options;
+    const { nodeId, epoch } = store.identity;
+    return {
+      protocol: protocolVersion,
+      instance: this.#instance,
+      node_id: nodeId,
+      epoch,
+      room,
+      tables: [...store.tables()],
+      url: url(),
+      links: [...links()],
+      knowledge: toWireKnowledge(await store.inbox.knowledge()),
+      position: to === null || to === nodeId ? null : toWirePosition(await store.inbox.position(to)),
+    };
+  }
+
+  /** Whether we are talking to ourselves. */
+  is(hello: Hello): boolean {
+    return hello.instance === this.#instance;
+  }
+
+  /** @throws Problem `other_protocol`, `forbidden` (another room), `other_node` (our id, but not us) */
+  check(hello: Hello): void {
+    const { store, room } = this.options;
+    if (hello.protocol !== protocolVersion) throw otherProtocol(hello.protocol);
+    if (hello.room !== room) {
+      throw new Problem(
+        'forbidden',
+        'The nodes are of different rooms. Set the same P2P_ROOM on both, or leave them apart.',
+      );
+    }
+    if (hello.node_id === store.identity.nodeId && !this.is(hello)) throw otherNode(hello.node_id);
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * `connecting`: not greeted yet. `live`: reading its feed and bringing it ours. `retrying`: an exchange failed, and is tried
+ * again soon. `unreachable`: nothing answers; tried at the interval. `paused`: it refuses, or we refuse what it sends; tried
+ * at the interval, `last_error` says what to do. `self`: the address leads back to ourselves. `left`: no longer listed.
+ */
+export type LinkState = 'connecting' | 'live' | 'retrying' | 'unreachable' | 'paused' | 'self' | 'left';
+
+export interface LinkStatus {
+  /** Null until it answered for the first time. */
+  readonly node_id: string | null;
+  readonly url: string;
+  readonly state: LinkState;
+  /** ISO 8601: the last exchange that worked. */
+  readonly last_sync: string | null;
+  readonly last_error: { readonly code: string; readonly detail: string; readonly at: string } | null;
+  /** Where we stand in its feed: `epoch/xmax:xip,…` */
+  readonly position: string | null;
+  /** The first copy of its tables that we are reading: the table and the key reached. */
+  readonly copying: { readonly table: string; readonly after: readonly string[] | null } | null;
+  /** Since how many ms there may be changes of ours that it was not brought; 0 when it has everything. */
+  readonly lag_ms: number;
+  readonly failures: number;
+}
+
+export interface MeshStatus {
+  readonly node_id: string;
+  readonly epoch: string;
+  readonly room: string;
+  readonly tables: readonly string[];
+  readonly active_peers: number;
+  readonly last_sync: string | null;
+  /** Whether a first copy is under way or changes wait to be sent over a live link. */
+  readonly sync_running: boolean;
+  readonly peers: readonly LinkStatus[];
+}

@@ -1,0 +1,310 @@
+import {
+  advance,
+  cutSnapshot,
+  type FeedRequest,
+  formatSnapshot,
+  type Knowledge,
+  type Known,
+  learn,
+  mergeStates,
+  nextStamp,
+  highestStamp,
+  pastOfWrite,
+  type Position,
+  type RowState,
+  type RowVersion,
+  sameState,
+  shows,
+  type Snapshot,
+} from '@pgmesh/core';
+import {
+  type EndFrame,
+  type Frame,
+  fromWireKnowledge,
+  protocolVersion,
+  type RowsFrame,
+  toWireKnowledge,
+  type WindowFrame,
+} from '@pgmesh/wire';
+import type { Applied, Feed, Identity, Inbox, OutgoingWindow, Store, SyncHistory, SyncRecord } from '../src/ports';
+import { stepOf } from '../src/step';
+
+interface Row {
+  readonly state: RowState;
+  /** Which peer it came by; null for a row last written here. */
+  readonly via: string | null;
+  readonly xid: bigint;
+}
+
+interface SentRow {
+  readonly key: string;
+  readonly state: RowState;
+}
+
+/**
+ * A node's database made of core's row states, in memory: the ports' second implementation, for simulating meshes.
+ * Transactions are atomic and one after another, so that a snapshot is a number.
+ */
+export class MemoryStore implements Store {
+  readonly identity: Identity;
+  readonly feed: Feed = {
+    open: (request, options) => this.#open(request, options),
+    onNews: (listener) => this.#onNews(listener),
+  };
+  readonly inbox: Inbox = {
+    apply: (frames) => this.#inTurn(() => this.#apply(frames)),
+    position: async (node) => this.#positions.get(node) ?? null,
+    knowledge: async () => this.#knowledge(),
+  };
+  readonly history: SyncHistory;
+  readonly records: SyncRecord[] = [];
+  /** Rows that arrived here, by where from, whether they changed anything or not. */
+  readonly arrived: { from: string; key: string }[] = [];
+  /** Windows that are open: none may be left so. */
+  openWindows = 0;
+  /** Thrown by the next applies. */
+  refusal: Error | null = null;
+  readonly #tables: string[];
+  readonly #rows = new Map<string, Map<string, Row>>();
+  readonly #positions = new Map<string, Position>();
+  readonly #listeners = new Set<() => void>();
+  #nextXid = 1n;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(nodeId: string, tables: readonly string[], epoch = 'e1') {
+    this.identity = { nodeId, epoch };
+    this.#tables = [...tables].sort();
+    for (const table of tables) this.#rows.set(table, new Map());
+    this.history = {
+      add: async (record) => void this.records.push(record),
+      list: async (limit) => this.records.slice(-limit).reverse(),
+    };
+  }
+
+  tables(): readonly string[] {
+    return this.#tables;
+  }
+
+  /** A local write, in a transaction of its own; null deletes. */
+  write(table: string, key: string, value: string | null): void {
+    const xid = this.#nextXid++;
+    const rows = this.#rowsOf(table);
+    const state = rows.get(key)?.state ?? [];
+    const origin = `${this.identity.nodeId}~${this.identity.epoch}`;
+    const version: RowVersion = {
+      stamp: nextStamp(Date.now() * 1000, highestStamp(state)),
+      origin,
+      priority: 0,
+      past: pastOfWrite(state, origin),
+      deleted: value === null,
+      image: value === null ? null : { key, value },
+    };
+    rows.set(key, { state: [version], via: null, xid });
+    this.#tell();
+  }
+
+  /** All row states, for comparing nodes. */
+  contents(): Record<string, Record<string, RowState>> {
+    const sorted = (rows: Map<string, Row>): [string, RowState][] =>
+      [...rows].map(([key, { state }]): [string, RowState] => [key, state]).sort(([a], [b]) => (a < b ? -1 : 1));
+    return Object.fromEntries([...this.#rows].map(([table, rows]) => [table, Object.fromEntries(sorted(rows))]));
+  }
+
+  /** What a restored backup is: the rows of another database, none of its positions, another incarnation. */
+  restoredAs(epoch: string): MemoryStore {
+    const restored = new MemoryStore(this.identity.nodeId, this.#tables, epoch);
+    for (const [table, rows] of this.#rows) {
+      for (const [key, { state }] of rows)
+        restored.#rowsOf(table).set(key, { state, via: null, xid: restored.#nextXid++ });
+    }
+    return restored;
+  }
+
+  #rowsOf(table: string): Map<string, Row> {
+    const rows = this.#rows.get(table);
+    if (!rows) throw new RangeError(`No table ${table}`);
+    return rows;
+  }
+
+  #present(): Snapshot {
+    return { xmax: this.#nextXid, xip: [] };
+  }
+
+  #onNews(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #tell(): void {
+    setImmediate(() => {
+      for (const listener of [...this.#listeners]) listener();
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** A node from which a copy is under way is not known: its rows go beyond its position. */
+  #knowledge(): Knowledge {
+    const known = [...this.#positions].filter(([, { copy, tables }]) => copy === null && tables.length > 0);
+    return Object.fromEntries(
+      known.map(([node, { epoch, snapshot, tables }]): [string, Known] => [
+        node,
+        { cursor: { epoch, snapshot }, tables },
+      ]),
+    );
+  }
+
+  async #open(
+    request: FeedRequest,
+    { except, limit }: { except: readonly string[]; limit: number },
+  ): Promise<OutgoingWindow> {
+    const found =
+      request.kind === 'window' ? this.#readWindow(request, except, limit) : this.#readPiece(request, except, limit);
+    const { nodeId, epoch } = this.identity;
+    const head: WindowFrame = { type: 'window', protocol: protocolVersion, node: nodeId, epoch, ...found.head };
+    const end: EndFrame = {
+      type: 'end',
+      rows: found.rows.length,
+      knowledge: head.kind === 'window' && !head.more ? toWireKnowledge(this.#knowledge()) : null,
+    };
+    const frames = [head, ...rowsFrames(found.rows), end];
+    let closed = false;
+    this.openWindows += 1;
+    const close = async (): Promise<void> => {
+      if (!closed) this.openWindows -= 1;
+      closed = true;
+    };
+    return {
+      head,
+      rows: found.rows.length,
+      own: found.rows.filter(({ row }) => row.via === null).length,
+      frames: async function* () {
+        for (const frame of frames) {
+          if (closed) throw new Error('The window is closed');
+          yield frame;
+        }
+        await close();
+      },
+      close,
+    };
+  }
+
+  #readWindow(
+    { tables, from }: FeedRequest & { kind: 'window' },
+    except: readonly string[],
+    limit: number,
+  ): { head: Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch'>; rows: FoundRow[] } {
+    const all = tables
+      .flatMap((table) => [...this.#rowsOf(table)].map(([key, row]) => ({ table, key, row })))
+      .filter(({ row }) => !shows(from, row.xid) && !(row.via !== null && except.includes(row.via)))
+      .sort((a, b) => (a.row.xid < b.row.xid ? -1 : 1));
+    const cut =
+      all.length > limit ? all.find(({ row }, i) => i >= limit && row.xid !== all[i - 1]!.row.xid) : undefined;
+    const rows = cut ? all.filter(({ row }) => row.xid < cut.row.xid) : all;
+    const to = cut ? cutSnapshot(from, this.#present(), cut.row.xid) : this.#present();
+    const head = {
+      kind: 'window' as const,
+      from: formatSnapshot(from),
+      to: formatSnapshot(to),
+      more: cut !== undefined,
+      tables,
+      at: null,
+      next: null,
+    };
+    return { head, rows };
+  }
+
+  #readPiece(
+    { tables, at }: FeedRequest & { kind: 'copy' },
+    except: readonly string[],
+    limit: number,
+  ): { head: Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch'>; rows: FoundRow[] } {
+    const ordered = [...tables].sort();
+    const all = ordered.slice(at ? ordered.indexOf(at.table) : 0).flatMap((table) =>
+      [...this.#rowsOf(table)]
+        .map(([key, row]) => ({ table, key, row }))
+        .filter(({ key }) => !(at?.table === table && at.after !== null && key <= at.after[0]!))
+        .sort((a, b) => (a.key < b.key ? -1 : 1)),
+    );
+    const piece = all.slice(0, limit);
+    const last = piece.at(-1);
+    const to = formatSnapshot(this.#present());
+    const head = {
+      kind: 'copy' as const,
+      from: to,
+      to,
+      more: all.length > limit,
+      tables,
+      at,
+      next: all.length > limit && last ? { table: last.table, after: [last.key] } : null,
+    };
+    return { head, rows: piece.filter(({ row }) => !(row.via !== null && except.includes(row.via))) };
+  }
+
+  async #apply(frames: AsyncIterable<Frame>): Promise<Applied> {
+    const all: Frame[] = [];
+    for await (const frame of frames) all.push(frame);
+    const [head, end] = [all[0], all.at(-1)];
+    if (head?.type !== 'window' || end?.type !== 'end') throw new Error('The window was cut off');
+    if (this.refusal) throw this.refusal;
+    const before = this.#positions.get(head.node) ?? null;
+    const position = advance(before, head.epoch, stepOf(head));
+    if (position === null) return { outcome: 'gap', head, position: before };
+
+    if (before !== null && before.epoch !== head.epoch) this.#forgetWay(head.node);
+    const xid = this.#nextXid++;
+    const changes: Record<string, number> = {};
+    let conflicts = 0;
+    for (const frame of all) {
+      if (frame.type !== 'rows') continue;
+      for (const { key, state } of JSON.parse(frame.literals[0]!) as SentRow[]) {
+        this.arrived.push({ from: head.node, key: `${frame.table}/${key}/${state.map(({ stamp }) => stamp).join()}` });
+        const rows = this.#rowsOf(frame.table);
+        const known = rows.get(key)?.state ?? [];
+        const merged = mergeStates(known, state);
+        if (sameState(known, merged)) continue;
+        if (merged.length > 1) conflicts += 1;
+        // What we made of two states is ours to tell: to leave it out for the sender would keep our part of it from them.
+        rows.set(key, { state: merged, via: sameState(merged, state) ? head.node : null, xid });
+        changes[frame.table] = (changes[frame.table] ?? 0) + 1;
+      }
+    }
+    this.#positions.set(head.node, position);
+    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head);
+    this.#tell();
+    const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);
+    return { outcome: 'applied', head, rows: end.rows, changed, conflicts, tables: changes, position };
+  }
+
+  /** What came by way of a former incarnation of a node need not be there any more. */
+  #forgetWay(node: string): void {
+    for (const rows of this.#rows.values()) {
+      for (const [key, row] of rows) if (row.via === node) rows.set(key, { ...row, via: null });
+    }
+  }
+
+  #learn(theirs: Knowledge, head: WindowFrame): void {
+    for (const [node, ours] of Object.entries(this.#knowledge())) {
+      const known = node === head.node ? null : learn(ours, theirs[node], head.tables);
+      const position = this.#positions.get(node);
+      if (known && position) this.#positions.set(node, { ...position, snapshot: known.cursor.snapshot });
+    }
+  }
+}
+
+interface FoundRow {
+  readonly table: string;
+  readonly key: string;
+  readonly row: Row;
+}
+
+function rowsFrames(found: readonly FoundRow[]): RowsFrame[] {
+  return [...new Set(found.map(({ table }) => table))].map((table) => {
+    const rows = found.filter((one) => one.table === table).map(({ key, row }): SentRow => ({ key, state: row.state }));
+    return { type: 'rows', table, columns: ['key'], count: rows.length, literals: [JSON.stringify(rows)] };
+  });
+}

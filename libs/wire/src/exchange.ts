@@ -1,0 +1,181 @@
+import {
+  formatCursor,
+  formatSnapshot,
+  type Knowledge,
+  type Known,
+  parseCursor,
+  parseSnapshot,
+  type Position,
+} from '@pgmesh/core';
+import { z } from 'zod';
+import type { WireKnowledge } from './frame';
+import { Problem, type ProblemCode, problemCodes } from './problem';
+
+/**
+ * What nodes tell each other in JSON beside the windows: who they are, where they stand, what they know. The schemas are
+ * generous to members that they do not know, so that a newer node may say more.
+ */
+const name = z.string().min(1).max(300);
+const names = z.array(name).max(10_000);
+const snapshotText = z.string().refine((text) => parseSnapshot(text) !== null, 'is not of the form xmax:xip,…');
+const cursorText = z.string().refine((text) => parseCursor(text) !== null, 'is not of the form epoch/xmax:xip,…');
+const copyPoint = z.object({ table: name, after: z.array(z.string().max(1_000_000)).max(32).nullable() });
+
+/** The name of the header in which a pushed window names the reader that it was made for: `node_id/epoch`. */
+export const receiverHeader = 'pgmesh-receiver';
+
+export const wireKnowledgeSchema: z.ZodType<WireKnowledge> = z.record(
+  name,
+  z.object({ cursor: cursorText, tables: names }),
+);
+
+/** `Position` as JSON: snapshots as `xmax:xip,…` */
+export const wirePositionSchema = z.object({
+  epoch: name,
+  tables: names,
+  snapshot: snapshotText,
+  copy: z.object({ tables: names, since: snapshotText, next: copyPoint }).nullable(),
+});
+export type WirePosition = z.infer<typeof wirePositionSchema>;
+
+/** `POST /p2p/hello`, in both directions. */
+export const helloSchema = z.object({
+  protocol: z.int(),
+  /** Random, new with each start of a process: by it a node knows itself from a copy of itself. */
+  instance: name,
+  node_id: name,
+  epoch: name,
+  room: z.string().max(300),
+  /** The tables that the speaker shares. */
+  tables: names,
+  /** Where the speaker can be dialled; null when it cannot. */
+  url: z.string().max(2048).nullable(),
+  /** The nodes that the speaker has a live link to: it dials them, reads their feeds and pushes to them. */
+  links: names,
+  knowledge: wireKnowledgeSchema,
+  /** Where the speaker stands in the listener's feed; null when it never read it, or does not know yet whose it is. */
+  position: wirePositionSchema.nullable(),
+});
+export type Hello = z.infer<typeof helloSchema>;
+
+/** `POST /p2p/window`; see `WindowRequest`. */
+export const windowRequestSchema = z
+  .object({
+    protocol: z.int(),
+    node_id: name,
+    epoch: name.nullable(),
+    tables: names,
+    kind: z.enum(['window', 'copy']),
+    from: snapshotText.nullable(),
+    at: copyPoint.nullable(),
+    limit: z.int().min(1).max(1_000_000),
+    wait: z.number().min(0).max(60),
+    knowledge: wireKnowledgeSchema,
+    links: names,
+  })
+  .refine(({ kind, from }) => kind === 'copy' || from !== null, { path: ['from'], message: 'is needed for a window' });
+
+/** The answer to a pushed window that was applied. */
+export const pushAnswerSchema = z.object({
+  outcome: z.literal('applied'),
+  position: wirePositionSchema,
+  knowledge: wireKnowledgeSchema,
+  changed: z.int(),
+  conflicts: z.int(),
+});
+export type PushAnswer = z.infer<typeof pushAnswerSchema>;
+
+/** What a `gap` problem carries beside its text. */
+export const gapSchema = z.object({
+  position: wirePositionSchema.nullable(),
+  knowledge: wireKnowledgeSchema.optional(),
+});
+
+/** `POST /p2p/notify-changes` as JSON: there is news; this is how far the speaker has come. */
+export const hintSchema = z.object({
+  node_id: name,
+  epoch: name,
+  knowledge: wireKnowledgeSchema,
+  /** Whether the listener should fetch it now. False when the speaker will push what turns out to be missing. */
+  pull: z.boolean().default(true),
+});
+export type Hint = z.infer<typeof hintSchema>;
+
+export const hintAnswerSchema = z.object({
+  knowledge: wireKnowledgeSchema,
+  position: wirePositionSchema.nullable().optional(),
+});
+export type HintAnswer = z.infer<typeof hintAnswerSchema>;
+
+/** @throws Problem `bad_request`, naming the first member that is not as it should be. */
+export function parseBody<T>(schema: z.ZodType<T>, body: unknown, what: string): T {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const where = issue && issue.path.length > 0 ? ` at "${issue.path.join('.').slice(0, 100)}"` : '';
+  throw new Problem(
+    'bad_request',
+    `The ${what} cannot be read${where}: ${issue?.message ?? 'it is not of the right form'}.`,
+  );
+}
+
+export function toWirePosition(position: Position | null): WirePosition | null {
+  if (position === null) return null;
+  const { epoch, tables, snapshot, copy } = position;
+  return {
+    epoch,
+    tables: [...tables],
+    snapshot: formatSnapshot(snapshot),
+    copy: copy && {
+      tables: [...copy.tables],
+      since: formatSnapshot(copy.since),
+      next: { table: copy.next.table, after: copy.next.after && [...copy.next.after] },
+    },
+  };
+}
+
+export function fromWirePosition(position: WirePosition | null): Position | null {
+  if (position === null) return null;
+  const { copy } = position;
+  return {
+    ...position,
+    snapshot: parseSnapshot(position.snapshot)!,
+    copy: copy && { ...copy, since: parseSnapshot(copy.since)! },
+  };
+}
+
+export function toWireKnowledge(knowledge: Knowledge): WireKnowledge {
+  const entries = Object.entries(knowledge);
+  return Object.fromEntries(
+    entries.map(([node, { cursor, tables }]) => [node, { cursor: formatCursor(cursor), tables: [...tables] }]),
+  );
+}
+
+/** Entries whose cursor is not one are left out: knowing less only means being sent more. */
+export function fromWireKnowledge(knowledge: WireKnowledge): Knowledge {
+  const entries = Object.entries(knowledge).flatMap(([node, { cursor, tables }]): [string, Known][] => {
+    const parsed = parseCursor(cursor);
+    return parsed === null ? [] : [[node, { cursor: parsed, tables }]];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** A problem document turned back into the problem; null when it is not one of ours. */
+export function problemFromDocument(document: unknown): Problem | null {
+  if (typeof document !== 'object' || document === null) return null;
+  const {
+    type: _type,
+    title: _title,
+    status: _status,
+    detail,
+    instance: _instance,
+    code,
+    ...extra
+  } = document as Record<string, unknown>;
+  if (typeof code !== 'string' || !Object.hasOwn(problemCodes, code)) return null;
+  return new Problem(
+    code as ProblemCode,
+    typeof detail === 'string' ? detail : problemCodes[code as ProblemCode][1],
+    extra,
+  );
+}
