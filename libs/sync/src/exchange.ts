@@ -20,10 +20,11 @@ import { encodeBody } from './content-encoding';
 import { Incoming, otherNode, otherProtocol } from './incoming';
 import type { Journal } from './journal';
 import type { Neighbours } from './neighbours';
-import { countRows, openFor, type Reader, readerOf } from './offer';
+import { openFor, type Reader, readerOf } from './offer';
 import type { OutgoingWindow, Store } from './ports';
 import type { Self } from './self';
 import { stepOf } from './step';
+import type { Turnstile } from './turnstile';
 import { Wakeup } from './wakeup';
 
 /** A window that is about to be answered. Whoever does not read `body` to its end must `close` it. */
@@ -40,6 +41,10 @@ export interface ExchangeParts {
   readonly neighbours: Neighbours;
   readonly journal: Journal;
   readonly clock: () => number;
+  /** Through which our own first copies pass. */
+  readonly copies: Turnstile;
+  /** Milliseconds that who wants to begin a first copy is kept waiting while we are in one ourselves. */
+  readonly copyDelay: number;
 }
 
 /** The answering side of a node: what the HTTP controllers call, with bodies as they came. */
@@ -83,7 +88,11 @@ export class Exchange {
     const told = { nodeId: asked.node_id, knowledge: fromWireKnowledge(asked.knowledge), links: asked.links };
     const reader = await readerOf(store, told, neighbours.get(told.nodeId)?.epoch);
     neighbours.heard(reader.nodeId, { knowledge: reader.knowledge, links: reader.links });
-    const window = await this.#held(request, reader, asked, AbortSignal.any([signal, this.#closing.signal]));
+    const gone = AbortSignal.any([signal, this.#closing.signal]);
+    if (request.kind === 'copy' && request.at === null) {
+      await this.parts.copies.settled(asked.node_id, this.parts.copyDelay, gone);
+    }
+    const window = await this.#held(request, reader, asked, gone);
     return window && this.#served(window, reader);
   }
 
@@ -153,7 +162,7 @@ export class Exchange {
         const window = await openFor(store, reader, request, limit);
         if (window.rows > 0 || request.kind === 'copy') return window;
         const left = deadline - clock();
-        if (left <= 0 || signal.aborted) return await this.#orNothing(window, request);
+        if (left <= 0 || signal.aborted) return await this.#orNothing(window);
         await window.close();
         await news.wait(left, signal);
       }
@@ -162,13 +171,9 @@ export class Exchange {
     }
   }
 
-  /** A window without rows is worth an answer when it takes its reader past rows that it has already. */
-  async #orNothing(window: OutgoingWindow, request: FeedRequest): Promise<OutgoingWindow | null> {
-    const passed = await countRows(this.parts.store, request, [], 1).catch(async (error: unknown) => {
-      await window.close();
-      throw error;
-    });
-    if (passed > 0) return window;
+  /** A window without rows still moves its reader on, past what it has by other ways, and what it knows of us with it. */
+  async #orNothing(window: OutgoingWindow): Promise<OutgoingWindow | null> {
+    if (window.head.from !== window.head.to) return window;
     await window.close();
     return null;
   }

@@ -73,7 +73,8 @@ export class Mesh {
     const journal = new Journal(this.events, store.history, clock);
 
     // The two sides: answering, and asking
-    this.exchange = new Exchange({ store, self, neighbours, journal, clock });
+    const copies = new Turnstile();
+    this.exchange = new Exchange({ store, self, neighbours, journal, clock, copies, copyDelay: timeout / 2 });
     const client = options.client ?? new HttpClient({ timeout, secret, ca });
     const times: MeshTimes = {
       interval,
@@ -96,7 +97,7 @@ export class Mesh {
       clock,
       random,
       times,
-      copies: new Turnstile(),
+      copies,
       batch,
       retries,
       links,

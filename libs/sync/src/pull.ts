@@ -1,11 +1,12 @@
 import { type FeedRequest, formatSnapshot, nextRequest, type Position } from '@pgmesh/core';
-import { protocolVersion, toWireKnowledge, type WindowRequest } from '@pgmesh/wire';
+import { protocolVersion, toWireKnowledge, toWirePosition, type WindowRequest } from '@pgmesh/wire';
 import { jittered } from './backoff';
 import { Incoming } from './incoming';
 import type { LinkContext, Session } from './link-context';
 import { dialsUs } from './neighbours';
 import type { Applied } from './ports';
 import { addRounds, emptyRound, type RoundResult, Waiters } from './round';
+import type { Turn } from './turnstile';
 import { Wakeup } from './wakeup';
 
 /** A request that was to be held for a while but came back empty sooner than this was not held. */
@@ -81,11 +82,11 @@ export class PullLoop {
   async #round(session: Session, wait: number): Promise<RoundResult> {
     const { copies, times } = this.context;
     if (!(await this.#wantsCopy(session))) return this.#read(session, wait);
-    const leave = await copies.pass(times.interval, session.signal);
+    const turn = await copies.pass(session.nodeId, times.interval, session.signal);
     try {
-      return await this.#read(session, 0);
+      return await this.#read(session, 0, turn);
     } finally {
-      leave();
+      turn.leave();
     }
   }
 
@@ -95,7 +96,7 @@ export class PullLoop {
   }
 
   /** To the end of what there is. */
-  async #read(session: Session, wait: number): Promise<RoundResult> {
+  async #read(session: Session, wait: number, turn?: Turn): Promise<RoundResult> {
     const { store } = this.context;
     let result = emptyRound;
     let last: FeedRequest['kind'] | null = null;
@@ -111,7 +112,10 @@ export class PullLoop {
       held = 0;
       const stuck = applied !== null && request.kind === 'copy' && samePosition(position, applied.position);
       if (applied) position = applied.position;
-      if (applied?.outcome === 'applied') result = addRounds(result, applied);
+      if (applied?.outcome === 'applied') {
+        result = addRounds(result, applied);
+        if (applied.rows > 0 && applied.position.copy) turn?.bringsRows();
+      }
       this.progressed(position);
       if (stuck) break;
       if (!copying && (applied === null || (applied.outcome === 'applied' && !applied.head.more))) break;
@@ -169,7 +173,10 @@ export class PullLoop {
 }
 
 function samePosition(a: Position | null, b: Position | null): boolean {
-  const text = (position: Position | null): string =>
-    JSON.stringify(position, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
-  return text(a) === text(b);
+  return JSON.stringify(withoutReach(a)) === JSON.stringify(withoutReach(b));
+}
+
+/** What a repeated piece leaves as it was. */
+function withoutReach(position: Position | null): unknown {
+  return position && { ...toWirePosition(position), reached: null };
 }

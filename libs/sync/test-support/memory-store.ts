@@ -151,9 +151,9 @@ export class MemoryStore implements Store {
   #knowledge(): Knowledge {
     const known = [...this.#positions].filter(([, { copy, tables }]) => copy === null && tables.length > 0);
     return Object.fromEntries(
-      known.map(([node, { epoch, snapshot, tables }]): [string, Known] => [
+      known.map(([node, { epoch, snapshot, reached, tables }]): [string, Known] => [
         node,
-        { cursor: { epoch, snapshot }, tables },
+        { cursor: { epoch, snapshot }, tables, reached },
       ]),
     );
   }

@@ -34,6 +34,7 @@ export const wirePositionSchema = z.object({
   epoch: name,
   tables: names,
   snapshot: snapshotText,
+  reached: snapshotText,
   copy: z.object({ tables: names, since: snapshotText, next: copyPoint }).nullable(),
 });
 export type WirePosition = z.infer<typeof wirePositionSchema>;
@@ -121,11 +122,12 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown, what: string):
 
 export function toWirePosition(position: Position | null): WirePosition | null {
   if (position === null) return null;
-  const { epoch, tables, snapshot, copy } = position;
+  const { epoch, tables, snapshot, reached, copy } = position;
   return {
     epoch,
     tables: [...tables],
     snapshot: formatSnapshot(snapshot),
+    reached: formatSnapshot(reached),
     copy: copy && {
       tables: [...copy.tables],
       since: formatSnapshot(copy.since),
@@ -140,6 +142,7 @@ export function fromWirePosition(position: WirePosition | null): Position | null
   return {
     ...position,
     snapshot: parseSnapshot(position.snapshot)!,
+    reached: parseSnapshot(position.reached)!,
     copy: copy && { ...copy, since: parseSnapshot(copy.since)! },
   };
 }
