@@ -1,1 +1,36 @@
-import { x } from '@pgmesh/core'; console.log(x);
+import { Command } from 'commander';
+
+/** Only the command that was asked for is loaded: the others' libraries take longer to read than it takes to print a line. */
+const commands: Readonly<Record<string, { summary: string; load: () => Promise<{ command: () => Command }> }>> = {
+  node: { summary: 'Run a node beside a PostgreSQL database', load: () => import('./node.command.js') },
+  demo: {
+    summary: 'Run three nodes of the reference application on this machine',
+    load: () => import('./demo/demo.command.js'),
+  },
+  status: { summary: 'Show how a running node is doing', load: () => import('./status.command.js') },
+  peers: { summary: "List a running node's peers", load: () => import('./peers.command.js') },
+  detach: {
+    summary: 'Remove pgmesh from a database; its tables stay as they are',
+    load: () => import('./detach.command.js'),
+  },
+  configuration: {
+    summary: 'Print the reference of all settings, as Markdown',
+    load: () => import('./configuration.command.js'),
+  },
+};
+
+async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command('pgmesh')
+    .description('Keeps the same PostgreSQL tables writable on every site')
+    .showHelpAfterError();
+  for (const [name, { summary, load }] of Object.entries(commands)) {
+    const asked = argv[2] === name || (argv[2] === 'help' && argv[3] === name);
+    program.addCommand((asked ? (await load()).command() : new Command(name)).description(summary));
+  }
+  await program.parseAsync(argv);
+}
+
+main(process.argv).catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exit(1);
+});

@@ -1,0 +1,73 @@
+import type { LogLine } from './demo-node';
+
+const colours = [36, 33, 35];
+const grey = 90;
+const red = 31;
+
+/** What the demonstration shows: lines that line up, in colour on a terminal. */
+export class Screen {
+  private readonly inColour = process.stdout.isTTY && process.env.NO_COLOR === undefined;
+
+  title(text: string): void {
+    console.log(`\n${this.paint(1, text)}`);
+  }
+
+  line(text = ''): void {
+    console.log(text);
+  }
+
+  /** `12:30:05  node1  text` */
+  of(name: string, text: string, time = new Date()): void {
+    const colour = colours[(Number(name.at(-1)) - 1) % colours.length] ?? grey;
+    console.log(`${this.paint(grey, time.toTimeString().slice(0, 8))}  ${this.paint(colour, name.padEnd(6))}  ${text}`);
+  }
+
+  trouble(name: string, text: string): void {
+    this.of(name, this.paint(red, text));
+  }
+
+  /** A line of a node's log, where a person watching wants to know of it. */
+  logged(name: string, line: LogLine): void {
+    const told = tell(line);
+    if (told === null) return;
+    const at = line.time === undefined ? new Date() : new Date(line.time);
+    this.of(name, isTrouble(line) ? this.paint(red, told) : told, at);
+  }
+
+  private paint(code: number, text: string): string {
+    return this.inColour ? `\u001b[${code}m${text}\u001b[0m` : text;
+  }
+}
+
+const isTrouble = ({ level }: LogLine): boolean => level === 'warn' || level === 'error' || level === 'fatal';
+
+/** An event in words; null for what the screen leaves out. */
+function tell(line: LogLine): string | null {
+  const { msg, peer, url, code, detail, rows, conflicts } = line;
+  switch (msg) {
+    case 'peer_found':
+      return `found     ${String(peer)}${peer === url ? '' : ` at ${String(url)}`}`;
+    case 'peer_connected':
+      return `connected ${String(peer)} at ${String(url)}`;
+    case 'peer_unreachable':
+      return `lost      ${String(peer)}: ${String(detail)}`;
+    case 'peer_left':
+      return `left      ${String(peer)}`;
+    case 'changes_received':
+      return line.changed === 0 ? null : `received  ${String(rows)} from ${String(peer)}: ${byTable(line.tables)}`;
+    case 'conflict':
+      return `settled   ${String(conflicts ?? line.count)} conflicts with ${String(peer)}`;
+    case 'sync_failed':
+      return `failed    with ${String(peer)} (${String(code)}): ${String(detail)}`;
+    default:
+      return isTrouble(line) ? `${String(line.level)}  ${String(msg)}` : null;
+  }
+}
+
+/** `public.products 2, public.reviews 1` */
+function byTable(tables: unknown): string {
+  if (typeof tables !== 'object' || tables === null) return '';
+  return Object.entries(tables)
+    .map(([table, rows]) => `${table.replace(/^public\./, '')} ${String(rows)}`)
+    .join(', ');
+}

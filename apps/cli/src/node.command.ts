@@ -1,0 +1,20 @@
+import { readConfiguration, readEnvFile, type Setting, settings, sourceFromFlags, stopOnSignals } from '@pgmesh/nest';
+import { Command } from 'commander';
+import { startSidecar } from '../../node/src/sidecar';
+
+/** `pgmesh node`: an option for each setting of the table. */
+export function command(): Command {
+  const node = new Command('node');
+  for (const { flag, meaning, variable, fallback, fallbackMeaning } of Object.values<Setting>(settings)) {
+    const otherwise = fallbackMeaning ?? fallback;
+    if (flag !== null) node.option(flag, `${meaning} [${variable}]${otherwise ? ` (default: ${otherwise})` : ''}`);
+  }
+  return node
+    .option('--env-file <path>', 'Read variables from a file; the environment and options win over it.')
+    .action(async (flags: Record<string, unknown>) => {
+      const file = typeof flags.envFile === 'string' ? readEnvFile(flags.envFile) : {};
+      const configuration = readConfiguration(file, process.env, sourceFromFlags(flags));
+      const served = await startSidecar(configuration, (what) => console.error(what));
+      stopOnSignals(() => served.stop());
+    });
+}

@@ -1,0 +1,88 @@
+import {
+  type Configuration,
+  NodeDatabase,
+  P2pModule,
+  readConfiguration,
+  serve,
+  type Served,
+  stopOnSignals,
+} from '@pgmesh/nest';
+import { Pool } from 'pg';
+import { migrate } from './database/migrate';
+import { seed } from './database/seed';
+import { ProductReviewModule } from './product-review.module';
+
+const ownTables = ['users', 'categories', 'products', 'reviews'];
+
+/** What a parent process is told: progress while the database is made, then where everything is. */
+export type Report =
+  | { readonly type: 'progress'; readonly what: string }
+  | {
+      readonly type: 'ready';
+      readonly url: string;
+      readonly databaseUrl: string;
+      readonly databasePort: number | null;
+      /** Rows of sample data that were put in. */
+      readonly seeded: number;
+    };
+
+function report(message: Report): void {
+  if (process.send) process.send(message);
+  else if (message.type === 'progress') console.error(message.what);
+}
+
+async function main(): Promise<void> {
+  // Configuration
+  const configuration = readConfiguration(process.env);
+  const wantsSamples = process.env.PRODUCT_REVIEW_SEED === 'true';
+
+  // Database: named, or one of our own; migrated, and with a little to look at when that was asked for
+  const database = await NodeDatabase.open(configuration, (what) => report({ type: 'progress', what }));
+  const pool = new Pool({ connectionString: database.url, max: 10 });
+  // An idle connection that breaks is replaced by the pool; requests meanwhile are told that the database is away.
+  pool.on('error', () => undefined);
+  const resources = {
+    async [Symbol.asyncDispose]() {
+      await pool.end();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+  const served = await open(configuration, database, pool, resources, wantsSamples);
+  stopOnSignals(() => served.stop());
+}
+
+async function open(
+  configuration: Configuration,
+  database: NodeDatabase,
+  pool: Pool,
+  resources: AsyncDisposable,
+  wantsSamples: boolean,
+): Promise<Served> {
+  let seeded: number;
+  try {
+    await migrate(pool);
+    seeded = wantsSamples ? await seed(pool) : 0;
+  } catch (error) {
+    await resources[Symbol.asyncDispose]();
+    throw error;
+  }
+
+  // The application, and the mesh around its tables
+  const tables = configuration.tables.length > 0 ? configuration.tables : ownTables;
+  const served = await serve({
+    configuration,
+    title: 'Product reviews',
+    imports: [
+      P2pModule.forRoot({ ...configuration, databaseUrl: database.url, tables }),
+      ProductReviewModule.forRoot({ pool }),
+    ],
+    resources,
+  });
+  report({ type: 'ready', url: served.url, databaseUrl: database.url, databasePort: database.embeddedPort, seeded });
+  return served;
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exit(1);
+});

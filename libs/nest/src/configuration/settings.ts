@@ -1,0 +1,302 @@
+import { isNodeName, parsePeerUrl } from '@pgmesh/discovery';
+import { hostname } from 'node:os';
+import { z } from 'zod';
+import { duration, list, listeningPort, oneOf, port, type Setting, url, wholeNumber, yesOrNo } from './setting';
+
+const nodeName = z
+  .string()
+  .refine(
+    isNodeName,
+    'is no node name. Use letters, digits and "._:-", beginning with a letter or digit, at most 63 bytes',
+  );
+
+const peers = list.superRefine((urls, context) => {
+  for (const text of urls) {
+    const parsed = parsePeerUrl(text);
+    if (!parsed.ok) context.addIssue({ code: 'custom', message: `cannot be used: ${parsed.message}` });
+  }
+});
+
+const discovery = list.superRefine((modes, context) => {
+  for (const mode of modes) {
+    if (mode === 'bootstrap' || mode === 'dns') {
+      const message = `names ${mode}, which this version does not have yet. Use mdns, manual, or both`;
+      context.addIssue({ code: 'custom', message });
+    } else if (mode !== 'mdns' && mode !== 'manual') {
+      context.addIssue({ code: 'custom', message: 'must be mdns, manual, or both separated by a comma' });
+    }
+  }
+});
+
+/** Identifiers are PostgreSQL's to read: the text goes to the store as it is, but for the commas between the names. */
+const tables = z
+  .string()
+  .refine((text) => splitIdentifiers(text) !== null, 'has a quotation mark that is not closed. Write "My Table"')
+  .transform((text) => splitIdentifiers(text)!);
+
+/**
+ * Every setting there is. The environment, env files, the command line and docs/configuration.md are all made from this table.
+ */
+export const settings = {
+  nodeId: {
+    variable: 'NODE_ID',
+    flag: '--node-id <name>',
+    type: nodeName,
+    fallback:
+      hostname()
+        .replace(/[^\p{L}\p{N}._:-]/gu, '-')
+        .replace(/^[^\p{L}\p{N}]+/u, '')
+        .slice(0, 63) || 'node',
+    fallbackMeaning: "the machine's name",
+    meaning: 'The name of this node. Each node of a mesh has one of its own, and keeps it.',
+    example: 'node1',
+  },
+  port: {
+    variable: 'API_PORT',
+    flag: '--port <number>',
+    type: listeningPort,
+    fallback: '8001',
+    meaning: 'The port that the node listens on, for people and peers alike. 0 takes any free one.',
+    example: '8001',
+  },
+  host: {
+    variable: 'P2P_HOST',
+    flag: '--host <address>',
+    type: z.string().refine((text) => /^[\w.:-]+$/.test(text), 'is no address'),
+    fallback: undefined,
+    fallbackMeaning: '`127.0.0.1`; with `P2P_SECRET` set `0.0.0.0`',
+    meaning: 'The address that the node listens on. Without a secret only loopback is accepted.',
+    example: '0.0.0.0',
+  },
+  databaseUrl: {
+    variable: 'DATABASE_URL',
+    flag: '--database-url <url>',
+    type: url('postgres:', 'postgresql:'),
+    fallback: undefined,
+    fallbackMeaning: 'an embedded PostgreSQL under `./data/<NODE_ID>`',
+    meaning: 'The PostgreSQL database (15 or newer) whose tables are shared.',
+    example: 'postgres://app:secret@db.example.com:5432/shop',
+    secret: true,
+  },
+  dataDir: {
+    variable: 'P2P_DATA_DIR',
+    flag: '--data-dir <directory>',
+    type: z.string(),
+    fallback: 'data',
+    meaning: 'Where embedded databases live, each in a directory named after its node.',
+    example: '/var/lib/pgmesh',
+  },
+  databasePort: {
+    variable: 'P2P_DATABASE_PORT',
+    flag: '--database-port <number>',
+    type: port,
+    fallback: undefined,
+    fallbackMeaning: 'any free port',
+    meaning: 'The port of the embedded PostgreSQL. When it is taken, a free one is used and told in the log.',
+    example: '5432',
+  },
+  enabled: {
+    variable: 'P2P_ENABLED',
+    flag: null,
+    type: yesOrNo,
+    fallback: 'true',
+    meaning: 'With `false` the application runs alone: no /p2p, no capture, no discovery.',
+    example: 'false',
+  },
+  tables: {
+    variable: 'P2P_TABLES',
+    flag: '--tables <names>',
+    type: tables,
+    fallback: '',
+    fallbackMeaning: 'none: `pgmesh node` asks for it',
+    meaning:
+      'The tables to share, as PostgreSQL writes their names: with a schema or in `public`, quoted where needed. `*` means all that have a primary key.',
+    example: 'public.customers,orders,"My Table"',
+  },
+  peers: {
+    variable: 'P2P_PEERS',
+    flag: '--peers <urls>',
+    type: peers,
+    fallback: '',
+    fallbackMeaning: 'none',
+    meaning: 'Peers known by hand. More can be added while the node runs (`POST /p2p/peers`).',
+    example: 'http://127.0.0.1:8002,https://shop2.example.com',
+  },
+  discovery: {
+    variable: 'P2P_DISCOVERY_MODE',
+    flag: '--discovery <modes>',
+    type: discovery,
+    fallback: 'mdns',
+    meaning:
+      'How peers are found besides those known by hand: `mdns` on the local network, `manual` for not at all. Peers known by hand are always dialled.',
+    example: 'mdns',
+  },
+  discoveryPort: {
+    variable: 'P2P_DISCOVERY_PORT',
+    flag: '--discovery-port <number>',
+    type: port,
+    fallback: '5353',
+    meaning: 'The UDP port of multicast DNS. Nodes find each other only on the same one.',
+    example: '6001',
+  },
+  peerPort: {
+    variable: 'P2P_PEER_PORT',
+    flag: '--peer-port <number>',
+    type: port,
+    fallback: undefined,
+    fallbackMeaning: '`API_PORT`',
+    meaning:
+      'The port that other nodes are told to dial, where it is not the one listened on (a published container port).',
+    example: '9001',
+  },
+  publicUrl: {
+    variable: 'P2P_PUBLIC_URL',
+    flag: '--public-url <url>',
+    type: url('http:', 'https:'),
+    fallback: undefined,
+    fallbackMeaning: 'made from the address and `P2P_PEER_PORT`',
+    meaning: 'The address under which other nodes reach this one, behind a proxy or a tunnel.',
+    example: 'https://shop1.example.com',
+  },
+  bootstrapUrl: {
+    variable: 'P2P_BOOTSTRAP_URL',
+    flag: null,
+    type: z
+      .string()
+      .refine(() => false, 'names a bootstrap node, which this version does not have yet. Remove it and use P2P_PEERS'),
+    fallback: undefined,
+    fallbackMeaning: 'none',
+    meaning: 'Kept for discovery by a bootstrap node; a value is refused until then.',
+    example: '',
+  },
+  room: {
+    variable: 'P2P_ROOM',
+    flag: '--room <name>',
+    type: nodeName,
+    fallback: 'default',
+    meaning: 'Keeps meshes on one network apart: nodes find only those of their own room.',
+    example: 'shop',
+  },
+  secret: {
+    variable: 'P2P_SECRET',
+    flag: null,
+    type: z
+      .string()
+      .refine((text) => text.length >= 16, 'is shorter than 16 characters. Make one with: openssl rand -hex 32'),
+    fallback: undefined,
+    fallbackMeaning: 'none: the node serves loopback alone',
+    meaning:
+      'Shared by all nodes of a mesh. `/p2p` then asks for `Authorization: Bearer <secret>`; use HTTPS between machines. (It has no option: command lines are visible to others.)',
+    example: '$(openssl rand -hex 32)',
+    secret: true,
+  },
+  caFile: {
+    variable: 'P2P_CA_FILE',
+    flag: '--ca-file <path>',
+    type: z.string(),
+    fallback: undefined,
+    fallbackMeaning: "the system's authorities",
+    meaning: 'Certificates (PEM) to trust besides the usual ones when dialling peers over HTTPS.',
+    example: '/etc/pgmesh/ca.pem',
+  },
+  priority: {
+    variable: 'P2P_PRIORITY',
+    flag: '--priority <number>',
+    type: wholeNumber(-32_768, 32_767),
+    fallback: '0',
+    meaning: "This node's priority, stamped into its versions for the strategy `node-priority`.",
+    example: '10',
+  },
+  syncInterval: {
+    variable: 'P2P_SYNC_INTERVAL',
+    flag: '--sync-interval <time>',
+    type: duration(100, 3_600_000),
+    fallback: '30s',
+    meaning: 'How often peers are asked even though nothing was heard from them. Changes do not wait for it.',
+    example: '30s',
+  },
+  batchSize: {
+    variable: 'P2P_BATCH_SIZE',
+    flag: '--batch-size <rows>',
+    type: wholeNumber(1, 1_000_000),
+    fallback: '10000',
+    meaning: 'Rows after which a window is cut, at a boundary between transactions.',
+    example: '5000',
+  },
+  maxRetries: {
+    variable: 'P2P_MAX_RETRIES',
+    flag: '--max-retries <number>',
+    type: wholeNumber(0, 100),
+    fallback: '3',
+    meaning:
+      'How often a failed exchange is tried again at once, with growing pauses, before it waits for the next interval.',
+    example: '3',
+  },
+  timeout: {
+    variable: 'P2P_TIMEOUT',
+    flag: '--timeout <time>',
+    type: duration(100, 3_600_000),
+    fallback: '30s',
+    meaning: 'How long a peer may stay silent in the middle of an exchange.',
+    example: '30s',
+  },
+  maxDrift: {
+    variable: 'P2P_MAX_DRIFT',
+    flag: '--max-drift <time>',
+    type: duration(100, 86_400_000),
+    fallback: '60s',
+    meaning: "How far ahead of this node's clock a peer's versions may be stamped. Later ones are refused.",
+    example: '60s',
+  },
+  conflict: {
+    variable: 'P2P_CONFLICT',
+    flag: '--conflict <strategy>',
+    type: oneOf('last-write-wins'),
+    fallback: 'last-write-wins',
+    meaning: 'Which of several concurrent versions stands in the table.',
+    example: 'last-write-wins',
+  },
+  maxVersions: {
+    variable: 'P2P_MAX_VERSIONS',
+    flag: null,
+    type: wholeNumber(0, 1_000_000).refine(
+      (value) => value === 0,
+      'asks for a history, which this version does not keep yet. Remove it',
+    ),
+    fallback: '0',
+    meaning: 'How many former versions of a row are kept. Only 0 is accepted yet.',
+    example: '0',
+  },
+  logLevel: {
+    variable: 'P2P_LOG_LEVEL',
+    flag: '--log-level <level>',
+    type: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
+    fallback: 'info',
+    meaning: 'How much is logged, as JSON lines on standard output. `debug` tells every request.',
+    example: 'debug',
+  },
+} satisfies Record<string, Setting>;
+
+export type SettingName = keyof typeof settings;
+
+type Parsed<Line extends Setting> =
+  Line extends Setting<infer Value> ? (Line extends { fallback: string } ? Value : Value | undefined) : never;
+
+/** What a node is told, checked. Time spans are in milliseconds. */
+export type Configuration = { readonly [Name in SettingName]: Parsed<(typeof settings)[Name]> };
+
+/** Splits at commas outside quotation marks; null when one is left open. */
+function splitIdentifiers(text: string): string[] | null {
+  const names: string[] = [];
+  let name = '';
+  let quoted = false;
+  for (const character of text) {
+    if (character === '"') quoted = !quoted;
+    if (character === ',' && !quoted) {
+      names.push(name);
+      name = '';
+    } else name += character;
+  }
+  names.push(name);
+  return quoted ? null : names.map((part) => part.trim()).filter((part) => part !== '');
+}

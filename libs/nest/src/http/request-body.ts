@@ -1,0 +1,87 @@
+import { Problem } from '@pgmesh/wire';
+import type { IncomingMessage } from 'node:http';
+import { pipeline, Transform, type TransformCallback } from 'node:stream';
+import { createBrotliDecompress, createGunzip } from 'node:zlib';
+
+/** Inflated bytes that are taken whatever their ratio, and the ratio beyond which more of them are a bomb (gzip's own limit is 1032). */
+const harmless = 16 * 1024 * 1024;
+const likelyRatio = 200;
+
+/** A request's body as it arrives, inflated piece by piece: memory is bounded by the buffers on the way. */
+export class RequestBody {
+  private readonly iterator: AsyncIterator<Uint8Array>;
+  private readonly compressed: boolean;
+
+  /** @throws Problem `unsupported_media` when it is of another type or encoded in an unknown way */
+  constructor(request: IncomingMessage, contentType: string) {
+    const type = typeOf(request);
+    if (type !== contentType) {
+      throw new Problem('unsupported_media', `The body is ${type || 'of no stated type'}. Send ${contentType}.`);
+    }
+    const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
+    this.compressed = encoding !== 'identity';
+    this.iterator = (this.compressed ? inflate(request, encoding) : request)[Symbol.asyncIterator]();
+  }
+
+  /** The bytes. Whoever stops reading early leaves the rest for `judge`. */
+  pieces(): AsyncIterable<Uint8Array> {
+    const { iterator } = this;
+    return { [Symbol.asyncIterator]: () => ({ next: () => iterator.next() }) };
+  }
+
+  /**
+   * Reads on what a refused body still holds and drops it, so that a bomb is called a bomb whatever its first bytes say.
+   * @throws Problem `too_large`
+   */
+  async judge(): Promise<void> {
+    if (!this.compressed) return;
+    for (;;) if ((await this.iterator.next()).done) return;
+  }
+
+  /** Lets go of the decompressor. */
+  async close(): Promise<void> {
+    await this.iterator.return?.();
+  }
+}
+
+export function typeOf({ headers }: IncomingMessage): string {
+  return (headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
+}
+
+async function* inflate(request: IncomingMessage, encoding: string): AsyncGenerator<Uint8Array> {
+  const inflater = inflaterFor(encoding);
+  const arrived = new Counter();
+  // The reader below sees the same error.
+  pipeline(request, arrived, inflater, () => undefined);
+  let inflated = 0;
+  try {
+    for await (const piece of inflater as AsyncIterable<Buffer>) {
+      inflated += piece.length;
+      if (inflated > harmless && inflated > likelyRatio * arrived.bytes) {
+        throw new Problem(
+          'too_large',
+          `The body inflates to more than ${likelyRatio} times its size. Send it in smaller pieces.`,
+        );
+      }
+      yield piece;
+    }
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    throw new Problem('bad_request', `The body cannot be read as ${encoding}.`, {}, { cause: error });
+  }
+}
+
+function inflaterFor(encoding: string): Transform {
+  if (encoding === 'gzip' || encoding === 'x-gzip') return createGunzip();
+  if (encoding === 'br') return createBrotliDecompress();
+  throw new Problem('unsupported_media', 'The content encoding is not known here. Send gzip, br, or none.');
+}
+
+class Counter extends Transform {
+  bytes = 0;
+
+  override _transform(piece: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.bytes += piece.length;
+    done(null, piece);
+  }
+}

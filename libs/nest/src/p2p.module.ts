@@ -1,0 +1,118 @@
+import {
+  type DynamicModule,
+  type FactoryProvider,
+  Logger,
+  type MiddlewareConsumer,
+  Module,
+  type ModuleMetadata,
+  type NestModule,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+  type OnModuleDestroy,
+  type Provider,
+} from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import { TerminusModule } from '@nestjs/terminus';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type Configuration, configurationOf } from './configuration/configuration';
+import { EventsGateway } from './events/events.gateway';
+import { HealthController } from './health/health.controller';
+import { Doorkeeper } from './http/doorkeeper';
+import { MeshNode, type OpenStore } from './node/mesh-node';
+import { openPostgresStore } from './node/open-store';
+import { ChangesController } from './p2p/changes.controller';
+import { DoorMiddleware } from './p2p/door.middleware';
+import { ExchangeController } from './p2p/exchange.controller';
+import { PeersController } from './p2p/peers.controller';
+import { StatusController } from './p2p/status.controller';
+import { SyncController } from './p2p/sync.controller';
+
+/** Settings by the names of `Configuration`; what is left out is as docs/configuration.md says. */
+export interface P2pOptions extends Partial<Configuration> {
+  /** In place of PostgreSQL behind `databaseUrl`. */
+  readonly openStore?: OpenStore;
+}
+
+export interface P2pAsyncOptions extends Pick<ModuleMetadata, 'imports'> {
+  readonly useFactory: (...dependencies: never[]) => P2pOptions | Promise<P2pOptions>;
+  readonly inject?: FactoryProvider['inject'];
+  /** With `false` only /health is there. Not part of the factory's answer, since routes are laid before it is asked. */
+  readonly enabled?: boolean;
+}
+
+const OPTIONS = Symbol('P2pOptions');
+
+/** A node of the mesh inside a NestJS application. It starts when the application listens, and ends with it. */
+@Module({})
+export class P2pModule implements NestModule, OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
+  private readonly log = new Logger('Mesh');
+
+  constructor(
+    private readonly node: MeshNode,
+    private readonly http: HttpAdapterHost,
+  ) {}
+
+  static forRoot(options: P2pOptions): DynamicModule {
+    return assemble({ provide: OPTIONS, useValue: options }, [], options.enabled ?? true);
+  }
+
+  static forRootAsync({ useFactory, inject, imports, enabled }: P2pAsyncOptions): DynamicModule {
+    return assemble({ provide: OPTIONS, useFactory, inject }, imports ?? [], enabled ?? true);
+  }
+
+  configure(consumer: MiddlewareConsumer): void {
+    consumer.apply(DoorMiddleware).forRoutes('p2p', 'p2p/*path');
+  }
+
+  onApplicationBootstrap(): void {
+    if (!this.node.configuration.enabled) return;
+    const server = this.http.httpAdapter.getHttpServer() as Server;
+    const start = (): void => {
+      this.node.start((server.address() as AddressInfo).port).catch((error: unknown) => this.log.fatal(error));
+    };
+    if (server.listening) start();
+    else server.once('listening', start);
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.node.stop();
+  }
+
+  /** After the server has closed: nobody asks the database any more. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.node.close();
+  }
+}
+
+function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled: boolean): DynamicModule {
+  return {
+    module: P2pModule,
+    imports: [...(imports ?? []), TerminusModule.forRoot({ logger: false })],
+    providers: [
+      // The configuration
+      options,
+
+      // Store, discovery and sync: put together in node/running-node.ts once the server listens
+      {
+        provide: MeshNode,
+        inject: [OPTIONS],
+        useFactory: ({ openStore = openPostgresStore, ...settings }: P2pOptions) =>
+          new MeshNode(configurationOf({ ...settings, enabled }), openStore),
+      },
+
+      // HTTP and WebSocket
+      {
+        provide: Doorkeeper,
+        inject: [MeshNode],
+        useFactory: ({ configuration }: MeshNode) => new Doorkeeper(configuration.secret),
+      },
+      ...(enabled ? [EventsGateway] : []),
+    ],
+    controllers: [
+      HealthController,
+      ...(enabled ? [StatusController, PeersController, ChangesController, ExchangeController, SyncController] : []),
+    ],
+    exports: [MeshNode],
+  };
+}

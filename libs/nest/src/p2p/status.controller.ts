@@ -1,0 +1,19 @@
+import { Controller, Get, UseFilters } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ProblemFilter } from '../http/problem.filter';
+import { MeshNode } from '../node/mesh-node';
+
+@ApiTags('mesh')
+@UseFilters(ProblemFilter)
+@Controller('p2p/status')
+export class StatusController {
+  constructor(private readonly node: MeshNode) {}
+
+  @Get()
+  @ApiOperation({ summary: 'This node, its tables, and how far it is with each peer' })
+  async status() {
+    const { store, mesh } = this.node.running;
+    const { tables, ...status } = mesh.status();
+    return { ...status, conflicts_resolved: await store.conflictsResolved(), tables_synced: tables };
+  }
+}

@@ -1,0 +1,148 @@
+import {
+  configurationOf,
+  type NodeStore,
+  P2pModule,
+  ProblemFilter,
+  serve,
+  type Served,
+  type Configuration,
+} from '@pgmesh/nest';
+import { Problem } from '@pgmesh/wire';
+import { type DynamicModule, type Type } from '@nestjs/common';
+import { APP_FILTER } from '@nestjs/core';
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+
+/** A database that shares one table and can be taken away: for tests of what stands in front of it. */
+export class SparseStore implements NodeStore {
+  away = false;
+  closed = false;
+  asked: unknown[] = [];
+  readonly newsListeners = new Set<() => void>();
+  readonly identity: NodeStore['identity'];
+  page = { json: '{"changes":[]}', rows: 1 };
+
+  constructor(nodeId: string) {
+    this.identity = { nodeId, epoch: 'e1' };
+  }
+
+  private reach(): void {
+    if (this.away) throw new Problem('unavailable', 'The database cannot be reached.');
+  }
+
+  readonly feed: NodeStore['feed'] = {
+    open: async () => {
+      throw new Problem('unavailable', 'Nothing to read.');
+    },
+    onNews: (listener) => {
+      this.newsListeners.add(listener);
+      return () => this.newsListeners.delete(listener);
+    },
+  };
+  readonly inbox: NodeStore['inbox'] = {
+    apply: async (frames) => {
+      this.reach();
+      for await (const frame of frames) this.asked.push(frame);
+      throw new Problem('bad_request', 'A window begins with a frame of type "window".');
+    },
+    position: async () => null,
+    knowledge: async () => {
+      this.reach();
+      return {};
+    },
+  };
+  readonly history: NodeStore['history'] = { add: async () => undefined, list: async () => [] };
+  readonly peerBook: NodeStore['peerBook'] = {
+    all: async () => [],
+    put: async () => undefined,
+    remove: async () => undefined,
+  };
+
+  tables = (): string[] => ['public.products'];
+
+  async changes(...asked: Parameters<NodeStore['changes']>) {
+    this.reach();
+    this.asked.push(asked);
+    return this.page;
+  }
+
+  async conflictsResolved() {
+    this.reach();
+    return 0;
+  }
+
+  async health() {
+    this.reach();
+    return {};
+  }
+
+  async close() {
+    this.closed = true;
+  }
+}
+
+export interface EdgeNode extends AsyncDisposable {
+  readonly store: SparseStore;
+  readonly served: Served;
+  readonly url: string;
+}
+
+/** A node over HTTP on a free port of loopback: `await using node = await startEdge()`. */
+export async function startEdge(
+  given: Partial<Configuration> = {},
+  modules: (DynamicModule | Type)[] = [],
+): Promise<EdgeNode> {
+  const configuration = configurationOf({
+    nodeId: 'edge',
+    port: 0,
+    discovery: ['manual'],
+    logLevel: 'silent',
+    host: '127.0.0.1',
+    ...given,
+  });
+  const store = new SparseStore(configuration.nodeId);
+  const problems = { module: class Problems {}, providers: [{ provide: APP_FILTER, useClass: ProblemFilter }] };
+  const served = await serve({
+    configuration,
+    title: 'edge',
+    imports: [P2pModule.forRoot({ ...configuration, openStore: async () => store }), problems, ...modules],
+  });
+  return { store, served, url: served.url, [Symbol.asyncDispose]: () => served.stop() };
+}
+
+export interface RawAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+}
+
+/** A request as it is written, without the corrections that fetch makes. */
+export function raw(
+  url: string,
+  {
+    method = 'GET',
+    path,
+    headers = {},
+    body,
+  }: { method?: string; path: string; headers?: Record<string, string>; body?: Buffer | string },
+): Promise<RawAnswer> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ hostname, port, method, path, headers, agent: false }, (response) => {
+      const pieces: Buffer[] = [];
+      response.on('data', (piece: Buffer) => pieces.push(piece));
+      response.on('error', reject);
+      response.on('end', () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          text: Buffer.concat(pieces).toString(),
+        }),
+      );
+    });
+    // A server that has answered before it has read everything may cut the connection.
+    let answered = false;
+    request.once('response', () => (answered = true));
+    request.once('error', (error) => answered || reject(error));
+    request.end(body);
+  });
+}
