@@ -33,6 +33,7 @@ CREATE TABLE p2p.position (
   epoch      text        NOT NULL COLLATE "C",
   tables     text[]      NOT NULL,
   snapshot   text        NOT NULL,
+  reached    text        NOT NULL,
   copy       jsonb,
   updated_at timestamptz NOT NULL DEFAULT now()
 );

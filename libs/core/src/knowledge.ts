@@ -1,10 +1,17 @@
 import { type Cursor } from './cursor';
-import { includes, joinSnapshots } from './snapshot';
+import { includes, joinSnapshots, type Snapshot } from './snapshot';
 
 /** How far a node has come in another node's feed, and over which tables that holds. */
 export interface Known {
   readonly cursor: Cursor;
   readonly tables: readonly string[];
+  /** Of our own positions: what we hold rows of, where that is more than the cursor claims (see Position). */
+  readonly reached?: Snapshot;
+}
+
+/** A feed's name, which is the `via` of what was read from it: the node and the incarnation of its database. */
+export function feedName(node: string, epoch: string): string {
+  return `${node}~${epoch}`;
 }
 
 /** What a node knows of every other: by node id (invariant 9). */
@@ -40,8 +47,15 @@ export function learn(ours: Known, theirs: Known | undefined, tables: readonly s
  */
 export function alreadyKnown(ours: Knowledge, theirs: Knowledge, tables: readonly string[]): string[] {
   return Object.entries(ours)
-    .filter(([node, known]) => tables.every((table) => known.tables.includes(table)) && knows(of(theirs, node), known))
+    .filter(
+      ([node, known]) => tables.every((table) => known.tables.includes(table)) && knows(of(theirs, node), held(known)),
+    )
     .map(([node]) => node);
+}
+
+function held(known: Known): Known {
+  const { cursor, reached } = known;
+  return reached ? { ...known, cursor: { ...cursor, snapshot: joinSnapshots(cursor.snapshot, reached) } } : known;
 }
 
 /** A node may be called `constructor`. */

@@ -198,7 +198,7 @@ describe('A reader of a feed', () => {
   });
 
   const at = (xmax: bigint): Snapshot => ({ xmax, xip: [] });
-  const following: Position = { epoch, tables: ['a'], snapshot: at(10n), copy: null };
+  const following: Position = { epoch, tables: ['a'], snapshot: at(10n), reached: at(10n), copy: null };
   const point: CopyPoint = { table: 'b', after: ['5'] };
   const copying: Position = { ...following, copy: { tables: ['b'], since: at(12n), next: point } };
 
@@ -236,7 +236,13 @@ describe('A reader of a feed', () => {
   it('goes back to the start of a copy when that ends, for the stream was not read over those tables', () => {
     const piece: Step = { kind: 'copy', tables: ['b'], at: point, to: at(30n), next: null };
     const ahead = { ...copying, snapshot: at(25n) };
-    expect(advance(ahead, epoch, piece)).toEqual({ epoch, tables: ['a', 'b'], snapshot: at(12n), copy: null });
+    expect(advance(ahead, epoch, piece)).toEqual({
+      epoch,
+      tables: ['a', 'b'],
+      snapshot: at(12n),
+      reached: at(30n),
+      copy: null,
+    });
   });
 
   it('claims no more than each piece had seen when one was read before a first piece that was repeated', () => {
@@ -268,6 +274,12 @@ describe('A reader of a feed', () => {
     const two: Position = { ...copying, copy: { ...copying.copy!, tables: ['b', 'c'] } };
     expect(nextRequest(two, epoch, ['a', 'c'], 'window')).toEqual({ kind: 'copy', tables: ['c'], at: null });
     const first: Step = { kind: 'copy', tables: ['c'], at: null, to: at(15n), next: null };
-    expect(advance(two, epoch, first)).toEqual({ epoch, tables: ['a', 'c'], snapshot: at(10n), copy: null });
+    expect(advance(two, epoch, first)).toEqual({
+      epoch,
+      tables: ['a', 'c'],
+      snapshot: at(10n),
+      reached: at(15n),
+      copy: null,
+    });
   });
 });

@@ -9,6 +9,11 @@ export interface Position {
   readonly epoch: string;
   readonly tables: readonly string[];
   readonly snapshot: Snapshot;
+  /**
+   * What any step brought rows of. Beyond `snapshot` while a first copy goes on and after one, when the stream goes back to
+   * where the copy began: rows from there are here although we do not claim to have read so far.
+   */
+  readonly reached: Snapshot;
   readonly copy: CopyProgress | null;
 }
 
@@ -71,8 +76,9 @@ export function nextRequest(
 /** The position after a step was applied; null when the step does not connect to where the reader stands. */
 export function advance(position: Position | null, epoch: string, step: Step): Position | null {
   const current: Position =
-    position?.epoch === epoch ? position : { epoch, tables: [], snapshot: beginning, copy: null };
-  return step.kind === 'window' ? afterWindow(current, step) : afterPiece(current, step);
+    position?.epoch === epoch ? position : { epoch, tables: [], snapshot: beginning, reached: beginning, copy: null };
+  const next = step.kind === 'window' ? afterWindow(current, step) : afterPiece(current, step);
+  return next && { ...next, reached: joinSnapshots(current.reached, step.to) };
 }
 
 function afterWindow(position: Position, step: Step & { kind: 'window' }): Position | null {

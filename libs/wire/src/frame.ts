@@ -9,7 +9,7 @@ import type { CopyPoint } from '@pgmesh/core';
 export type Frame = WindowFrame | RowsFrame | CopyFrame | DataFrame | CopiedFrame | EndFrame;
 
 /** The versions' own columns, which precede the table's in every `rows` and `copy` frame. */
-export const versionColumns = ['stamp', 'origin', 'priority', 'past', 'siblings', 'deleted'] as const;
+export const versionColumns = ['stamp', 'origin', 'priority', 'past', 'fields', 'siblings', 'deleted'] as const;
 
 export interface WindowFrame {
   readonly type: 'window';

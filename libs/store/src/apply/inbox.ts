@@ -1,0 +1,252 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { feedName, type Knowledge, type Position } from '@pgmesh/core';
+import { type EndFrame, type Frame, FrameError, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
+import type { Pool, PoolClient } from 'pg';
+import { rethrowAway, sqlState } from '../database';
+import { isShapeChange, type Shapes } from '../shapes';
+import type { TableShape } from '../table-shape';
+import { Collision, mergeStage } from './merge';
+import { learnFrom, positionAfter, readKnowledge, readPosition, writePosition } from './positions';
+import { copyStage, literalStage, type Stage } from './stage';
+import { checkStamps } from './stamps';
+
+export type Applied =
+  | {
+      readonly outcome: 'applied';
+      readonly head: WindowFrame;
+      readonly rows: number;
+      readonly changed: number;
+      readonly conflicts: number;
+      readonly tables: Readonly<Record<string, number>>;
+      readonly position: Position;
+    }
+  | { readonly outcome: 'gap'; readonly head: WindowFrame; readonly position: Position | null };
+
+export interface InboxOptions {
+  readonly nodeId: string;
+  /** How far ahead of our clock a version may be stamped, in microseconds. */
+  readonly maxDrift: number;
+  /** Gives rows of ours that have no version one. */
+  readonly adopt: (shape: TableShape) => Promise<unknown>;
+  /** Called after a commit that changed something. */
+  readonly changed: () => void;
+}
+
+/** Column literals that are held in memory for one window, in bytes. A sender of ours stays below half of it. */
+const heldBytes = 16 * 1024 * 1024;
+const attempts = 6;
+
+/** What peers send, merged into our tables: received as a whole first, then merged in one transaction (invariant 7). */
+export class PostgresInbox {
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly pool: Pool,
+    private readonly shapes: Shapes,
+    private readonly options: InboxOptions,
+  ) {}
+
+  position(node: string): Promise<Position | null> {
+    return readPosition(this.pool, node).catch(rethrowAway);
+  }
+
+  knowledge(): Promise<Knowledge> {
+    return readKnowledge(this.pool).catch(rethrowAway);
+  }
+
+  /** Receiving goes on beside the merge of another window; merges follow one another. */
+  async apply(frames: AsyncIterable<Frame>): Promise<Applied> {
+    const client = await this.pool.connect().catch(rethrowAway);
+    let broken = false;
+    try {
+      const arrival = await this.receive(client, frames);
+      return await this.inTurn(() => this.merge(client, arrival));
+    } catch (error) {
+      broken = sqlState(error) === undefined && !(error instanceof Problem || error instanceof FrameError);
+      return rethrowAway(error);
+    } finally {
+      if (!broken) broken = await discardStages(client);
+      client.release(broken);
+    }
+  }
+
+  private async receive(client: PoolClient, frames: AsyncIterable<Frame>): Promise<Arrival> {
+    const source = frames[Symbol.asyncIterator]();
+    const head = await expectHead(source);
+    const stages: Stage[] = [];
+    let held = 0;
+    try {
+      for (;;) {
+        const { value: frame, done } = await source.next();
+        if (done) throw new FrameError('The window was cut off before its end');
+        if (frame.type === 'rows') {
+          held += frame.literals.reduce((bytes, literal) => bytes + literal.length, 0);
+          if (held > heldBytes)
+            throw new Problem('too_large', 'The window holds more column literals than a window may.');
+          stages.push(literalStage(this.shapeOf(head, frame.table), frame));
+        } else if (frame.type === 'copy') {
+          const shape = this.shapeOf(head, frame.table);
+          const name = `stage_${stages.length + 1}`;
+          const copied: { frame?: Frame & { type: 'copied' } } = {};
+          const stage = await copyStage(client, shape, frame, name, dataOf(source, copied)).catch((e) =>
+            this.refused(e),
+          );
+          if (stage.count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
+          stages.push(stage);
+        } else if (frame.type === 'end') {
+          return { head, stages, end: frame };
+        } else {
+          throw new FrameError(`A frame "${frame.type}" stands where it does not belong`);
+        }
+      }
+    } finally {
+      await source.return?.();
+    }
+  }
+
+  private shapeOf(head: WindowFrame, table: string): TableShape {
+    const shape = head.tables.includes(table) ? this.shapes.get(table) : undefined;
+    if (shape) return shape;
+    throw new Problem('not_found', 'The window has rows of a table that is not shared here.');
+  }
+
+  private async merge(client: PoolClient, arrival: Arrival): Promise<Applied> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.tryMerge(client, arrival);
+      } catch (error) {
+        await client.query('ROLLBACK');
+        const state = sqlState(error);
+        if (attempt === attempts) return this.refused(error);
+        if (error instanceof Collision) await this.options.adopt(error.stage.shape);
+        else if (isShapeChange(state, String(error)))
+          await this.shapes.refresh().then(() => client.query('DISCARD PLANS'));
+        else if (!retried.has(state ?? '')) return this.refused(error);
+        await sleep(Math.random() * 20 * 2 ** attempt);
+      }
+    }
+  }
+
+  private async tryMerge(client: PoolClient, { head, stages, end }: Arrival): Promise<Applied> {
+    // Replica role keeps the users' triggers and foreign keys out of it (trap 29); p2p.mode holds this transaction's own id, so
+    // that a setting that survived it would suppress nothing (trap 31). The lock time-out is below deadlock_timeout: where a
+    // user's transaction and ours wait for each other, it is ours that gives way.
+    await client.query(`BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '400ms';
+      SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true)`);
+    const before = await readPosition(client, head.node, true);
+    const position = positionAfter(before, head);
+    if (position === null) {
+      await client.query('ROLLBACK');
+      return { outcome: 'gap', head, position: before };
+    }
+    let rows = 0;
+    let changed = 0;
+    let conflicts = 0;
+    const tables: Record<string, number> = {};
+    for (const stage of [...stages].sort((a, b) => (a.shape.name < b.shape.name ? -1 : 1))) {
+      await checkStamps(client, stage, head.node, this.options);
+      const merged = await mergeStage(client, stage, feedName(head.node, head.epoch));
+      rows += stage.count;
+      changed += merged.changed;
+      conflicts += merged.conflicts;
+      if (merged.changed > 0) tables[stage.shape.name] = (tables[stage.shape.name] ?? 0) + merged.changed;
+      if (merged.conflicts > 0) {
+        await client.query('UPDATE p2p.tracked_table SET conflicts = conflicts + $2 WHERE id = $1', [
+          stage.shape.id,
+          merged.conflicts,
+        ]);
+      }
+    }
+    await writePosition(client, head.node, position);
+    if (end.knowledge) await learnFrom(client, this.options.nodeId, head, end.knowledge);
+    await client.query('COMMIT');
+    if (changed > 0) this.options.changed();
+    return { outcome: 'applied', head, rows, changed, conflicts, tables, position };
+  }
+
+  /** A statement that failed on the window's values, as a refusal that names what to do; other errors as they are. */
+  private refused(error: unknown): never {
+    const state = sqlState(error);
+    const { message, table, column, constraint } = error as { message: string } & Record<string, string | undefined>;
+    const where = { table, column, constraint };
+    if (error instanceof Collision) {
+      throw new Problem('busy', `${message} each time it was tried. It is tried again.`, {}, { cause: error });
+    }
+    if (state === '55P03' || state?.startsWith('40')) {
+      throw new Problem(
+        'busy',
+        `Rows of the window are locked by another transaction: ${message}. It is tried again.`,
+        where,
+        { cause: error },
+      );
+    }
+    if (state === '42501') {
+      throw new Problem(
+        'forbidden',
+        `The database role may not apply the window: ${message}. Grant it the right.`,
+        where,
+        { cause: error },
+      );
+    }
+    if (state && /^(22|23|42)/.test(state)) {
+      throw new Problem(
+        'invalid_value',
+        `PostgreSQL refused the window: ${message}. Nothing of it was applied; it is tried again.`,
+        where,
+        { cause: error },
+      );
+    }
+    throw error;
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.last.then(work);
+    this.last = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+interface Arrival {
+  readonly head: WindowFrame;
+  readonly stages: readonly Stage[];
+  readonly end: EndFrame;
+}
+
+/** Serialization failure, deadlock, lock not available. */
+const retried = new Set(['40001', '40P01', '55P03']);
+
+async function expectHead(source: AsyncIterator<Frame>): Promise<WindowFrame> {
+  const { value: head, done } = await source.next();
+  if (done || head.type !== 'window') throw new FrameError('A window starts with its head');
+  if (head.protocol !== protocolVersion) {
+    throw new Problem(
+      'other_protocol',
+      `The sender speaks protocol ${head.protocol}, this node ${protocolVersion}. Run the same version of pgmesh.`,
+    );
+  }
+  return head;
+}
+
+/** The bytes of a COPY, up to its closing frame, which is left in `copied`. */
+async function* dataOf(
+  source: AsyncIterator<Frame>,
+  copied: { frame?: Frame & { type: 'copied' } },
+): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const { value: frame, done } = await source.next();
+    if (done) throw new FrameError('The window was cut off inside a table');
+    if (frame.type === 'data') yield frame.bytes;
+    else if (frame.type === 'copied') {
+      copied.frame = frame;
+      return;
+    } else throw new FrameError(`A frame "${frame.type}" stands inside a table`);
+  }
+}
+
+/** Temporary tables go with the window. True when the connection is no longer fit for use. */
+async function discardStages(client: PoolClient): Promise<boolean> {
+  return client.query('DISCARD TEMP').then(
+    () => false,
+    () => true,
+  );
+}

@@ -1,0 +1,81 @@
+import { inData, inMeta, inStage, keysEqual, metaKeys, stagedKeys } from '../keys';
+import type { Stage } from './stage';
+
+/** The statements by which one table's part of a window becomes rows, in the order in which they run. */
+export interface MergeStatements {
+  readonly lock: string;
+  readonly mark: string;
+  readonly remove: string;
+  readonly put: string;
+  readonly putNew: string;
+  readonly markNew: string;
+  readonly concurrent: string;
+}
+
+/**
+ * How a staged version `s` stands to ours `m` (invariant 4; libs/core: covers). Only single versions are judged here; where
+ * either side has siblings, or none has seen the other, the core decides.
+ */
+const verdict = `CASE
+    WHEN m.siblings IS NOT NULL OR s.v6 IS NOT NULL THEN 'concurrent'
+    WHEN m.origin = s.v2 THEN CASE WHEN m.stamp >= s.v1 THEN 'known' ELSE 'newer' END
+    WHEN (s.v4 ->> m.origin)::int8 >= m.stamp THEN 'newer'
+    WHEN (m.past ->> s.v2)::int8 >= s.v1 THEN 'known'
+    ELSE 'concurrent' END`;
+
+export function mergeStatements({ shape, columns, source, literals }: Stage): MergeStatements {
+  const via = `$${literals.length + 1}::text`;
+  const idents = columns.map((column) => column.ident).join(', ');
+  const values = columns.map((_, i) => `s.c${i + 1}`).join(', ');
+  const keys = shape.key.map((column) => column.ident).join(', ');
+  const order = stagedKeys(shape, 's');
+  const metaIsStaged = keysEqual(shape, inMeta('m'), inStage('s'));
+  const dataIsStaged = keysEqual(shape, inData('d'), inStage('s'));
+  const updates = columns
+    .filter((column) => !column.always)
+    .map((column) => `${column.ident} = excluded.${column.ident}`);
+  // What this very transaction has marked with the staged version is what stands now.
+  const won = `m.stamp = s.v1 AND m.origin = s.v2 AND m.xid = pg_current_xact_id()`;
+  return {
+    // Data before metadata, in key order: the order in which users' own writes lock.
+    lock: `SELECT count(*) FROM (SELECT FROM ${shape.name} AS d JOIN (${source}) AS s ON ${dataIsStaged}
+      ORDER BY ${shape.key.map((c) => `d.${c.ident}`).join(', ')} FOR NO KEY UPDATE OF d) AS locked`,
+    mark: `WITH judged AS MATERIALIZED (
+        SELECT s.*, ${verdict} AS verdict FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} FOR UPDATE OF m
+      ), marked AS (
+        UPDATE ${shape.meta} AS m SET stamp = s.v1, origin = s.v2, priority = s.v3, past = s.v4, fields = s.v5, siblings = NULL,
+          deleted = s.v7, via = ${via}, xid = pg_current_xact_id()
+        FROM judged AS s WHERE s.verdict = 'newer' AND ${metaIsStaged} RETURNING m.deleted
+      )
+      SELECT (SELECT count(*) FROM judged) AS matched,
+        (SELECT count(*) FROM judged WHERE verdict = 'concurrent') AS concurrent,
+        count(*) FILTER (WHERE deleted) AS removed, count(*) FILTER (WHERE NOT deleted) AS put FROM marked`,
+    remove: `DELETE FROM ${shape.name} AS d USING (${source}) AS s, ${shape.meta} AS m
+      WHERE s.v7 AND ${metaIsStaged} AND ${won} AND ${dataIsStaged}`,
+    put: `INSERT INTO ${shape.name} AS d (${idents}) OVERRIDING SYSTEM VALUE
+      SELECT ${values} FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} WHERE NOT s.v7 AND ${won} ORDER BY ${order}
+      ON CONFLICT (${keys}) DO ${updates.length > 0 ? `UPDATE SET ${updates.join(', ')}` : 'NOTHING'}`,
+    putNew: `INSERT INTO ${shape.name} (${idents}) OVERRIDING SYSTEM VALUE
+      SELECT ${values} FROM (${source}) AS s
+      WHERE NOT s.v7 AND NOT EXISTS (SELECT FROM ${shape.meta} AS m WHERE ${metaIsStaged}) ORDER BY ${order}
+      ON CONFLICT (${keys}) DO NOTHING`,
+    markNew: `WITH fresh AS (
+        INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, past, fields, siblings, deleted, via, xid)
+        SELECT ${order}, s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${via}, pg_current_xact_id() FROM (${source}) AS s
+        WHERE NOT EXISTS (SELECT FROM ${shape.meta} AS m WHERE ${metaIsStaged}) ORDER BY ${order}
+        ON CONFLICT DO NOTHING RETURNING deleted
+      ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live FROM fresh`,
+    concurrent: `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key,
+        m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, ${imageOf(shape.columns.map((c) => [c.name, `d.${c.ident}`]))} AS image,
+        s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${imageOf(columns.map((c, i) => [c.name, `s.c${i + 1}`]))} AS staged
+      FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} LEFT JOIN ${shape.name} AS d ON ${dataIsStaged}
+      WHERE (${verdict}) = 'concurrent' AND m.xid <> pg_current_xact_id() ORDER BY ${order} LIMIT 1000`,
+  };
+}
+
+/** A row as a JSON object of texts: what each type's output function prints, never a JSON number. */
+function imageOf(columns: readonly (readonly [name: string, value: string])[]): string {
+  const names = columns.map(([name]) => `'${name.replace(/'/g, "''")}'`).join(', ');
+  const values = columns.map(([, value]) => `CASE WHEN ${value} IS NOT NULL THEN concat(${value}) END`).join(', ');
+  return `jsonb_object(ARRAY[${names}]::text[], ARRAY[${values}]::text[])`;
+}

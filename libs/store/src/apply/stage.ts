@@ -1,0 +1,97 @@
+import { pipeline } from 'node:stream/promises';
+import { Readable } from 'node:stream';
+import { type Frame, Problem, versionColumns } from '@pgmesh/wire';
+import type { PoolClient } from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
+import type { Column, TableShape } from '../table-shape';
+
+/** The version columns of a staged row: v1…v7 in the order of `versionColumns`. */
+const versionTypes = ['int8', 'text COLLATE "C"', 'int4', 'jsonb', 'jsonb', 'jsonb', 'bool'];
+
+/** One table's part of a window, arrived as a whole and ready to be merged. */
+export interface Stage {
+  readonly shape: TableShape;
+  /** The table's columns in the window's order, the key's first. */
+  readonly columns: readonly Column[];
+  readonly count: number;
+  /** SQL for its rows: v1…v7, c1…cn, typed. */
+  readonly source: string;
+  /** The parameters of `source`; empty when the rows lie in a temporary table. */
+  readonly literals: readonly string[];
+}
+
+/** A stage whose rows are column literals, handed to `unnest` as they came: no value is ever looked into (invariant 8). */
+export function literalStage(shape: TableShape, frame: Frame & { type: 'rows' }): Stage {
+  const columns = columnsOf(shape, frame.columns);
+  if (frame.literals.length !== versionTypes.length + columns.length) {
+    throw new Problem(
+      'bad_request',
+      `The window has ${frame.literals.length} literals for ${columns.length} columns of ${shape.name}.`,
+    );
+  }
+  const arrays = [
+    ...versionTypes.map((type) => `${type.replace(' COLLATE "C"', '')}[]`),
+    ...columns.map((column) => (column.transport === 'array' ? `${column.type}[]` : 'text[]')),
+  ];
+  const names = [...versionNames, ...columns.map((_, i) => `c${i + 1}`)];
+  const values = columns.map(
+    (column, i) => `${column.transport === 'text' ? `u.c${i + 1}::${column.type}` : `u.c${i + 1}`} AS c${i + 1}`,
+  );
+  const source = `SELECT ${[...versionNames.map((name) => `u.${name}`), ...values].join(', ')}
+    FROM unnest(${arrays.map((type, i) => `$${i + 1}::${type}`).join(', ')}) AS u (${names.join(', ')})`;
+  return { shape, columns, count: frame.count, source, literals: frame.literals };
+}
+
+/**
+ * A stage whose rows go from the window's COPY text straight into a temporary table, whatever their number and size. It is
+ * filled before the merge begins, so that no row of the user's is locked while a slow network delivers.
+ */
+export async function copyStage(
+  client: PoolClient,
+  shape: TableShape,
+  frame: Frame & { type: 'copy' },
+  name: string,
+  data: AsyncIterable<Uint8Array>,
+): Promise<Stage> {
+  const columns = columnsOf(shape, frame.columns);
+  const definitions = [
+    ...versionTypes.map((type, i) => `v${i + 1} ${type}`),
+    ...columns.map((column, i) => `c${i + 1} ${column.type}`),
+  ];
+  await client.query(
+    `DROP TABLE IF EXISTS pg_temp.${name}; CREATE TEMPORARY TABLE ${name} (${definitions.join(', ')})`,
+  );
+  const stream = client.query(copyFrom(`COPY pg_temp.${name} FROM STDIN`));
+  await pipeline(Readable.from(data, { objectMode: false }), stream);
+  await client.query(
+    `ANALYZE pg_temp.${name} (v1${columns
+      .slice(0, shape.key.length)
+      .map((_, i) => `, c${i + 1}`)
+      .join('')})`,
+  );
+  return { shape, columns, count: stream.rowCount, source: `SELECT * FROM pg_temp.${name}`, literals: [] };
+}
+
+const versionNames = versionColumns.map((_, i) => `v${i + 1}`);
+
+/** The window's columns as ours. The sender may lack columns that we have; one that we lack would lose its values. */
+function columnsOf(shape: TableShape, names: readonly string[]): Column[] {
+  const columns = names.map((name) => {
+    const column = shape.columns.find((candidate) => candidate.name === name);
+    if (column) return column;
+    throw new Problem(
+      'unknown_column',
+      `The window has a column "${name}" of ${shape.name} that this node's table lacks. Add it here, then the sync goes on by itself.`,
+      { table: shape.name, column: name },
+    );
+  });
+  const key = shape.key.map((column) => column.name);
+  if (new Set(names).size !== names.length || key.some((name, i) => names[i] !== name)) {
+    throw new Problem(
+      'unknown_column',
+      `The window's primary key of ${shape.name} is not this node's (${key.join(', ')}). Make the primary keys the same.`,
+      { table: shape.name },
+    );
+  }
+  return columns;
+}

@@ -1,0 +1,96 @@
+import { Problem } from '@pgmesh/wire';
+import { type ClientConfig, DatabaseError, Pool, type PoolClient, TypeOverrides } from 'pg';
+
+/** What a query runs on: a pool, or one of its connections inside a transaction. */
+export type Queryable = Pick<PoolClient, 'query'>;
+
+/**
+ * Settings under which values are printed and read (invariant 8): the same on every node, so that the text of a value means the
+ * same to all. `row_security` off makes a policy that would hide rows an error instead of a loss.
+ */
+const pinned = {
+  DateStyle: 'ISO,YMD',
+  IntervalStyle: 'postgres',
+  TimeZone: 'UTC',
+  extra_float_digits: '1',
+  bytea_output: 'hex',
+  lc_monetary: 'C',
+  xmloption: 'content',
+  search_path: 'pg_catalog',
+  row_security: 'off',
+  application_name: 'pgmesh',
+  idle_in_transaction_session_timeout: '0',
+  statement_timeout: '0',
+};
+
+const int8 = 20;
+
+/** Numbers of 64 bits are ours alone (stamps, counts), all below 2^53; users' values never come as anything but text. */
+const types = new TypeOverrides();
+types.setTypeParser(int8, Number);
+
+/** How to connect: pinned settings, and more of them where a connection has a purpose of its own. */
+export function connectionConfig(url: string, settings: Record<string, string> = {}): ClientConfig {
+  const options = Object.entries({ ...pinned, ...settings })
+    .map(([name, value]) => `-c ${name}=${value.replace(/([\\ ])/g, '\\$1')}`)
+    .join(' ');
+  return { connectionString: url, options, types, connectionTimeoutMillis: 10_000, keepAlive: true };
+}
+
+/** A pool under the pinned settings. Errors of idle connections are left to the next query, which reports them. */
+export function openPool(url: string, max: number, settings: Record<string, string> = {}): Pool {
+  const pool = new Pool({ ...connectionConfig(url, settings), max, idleTimeoutMillis: 60_000 });
+  pool.on('error', () => undefined);
+  return pool;
+}
+
+/** Runs `work` in one transaction on a connection of its own; a connection that failed to roll back is thrown away. */
+export async function inTransaction<T>(
+  pool: Pool,
+  begin: string,
+  work: (client: PoolClient) => Promise<T>,
+): Promise<T> {
+  const client = await pool.connect().catch(rethrowAway);
+  let broken: Error | undefined;
+  try {
+    await client.query(begin);
+    const result = await work(client);
+    await client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').catch((failure: Error) => (broken = failure));
+    return rethrowAway(error);
+  } finally {
+    client.release(broken);
+  }
+}
+
+/** The SQLSTATE of an error, undefined when it is not PostgreSQL's. */
+export function sqlState(error: unknown): string | undefined {
+  return error instanceof DatabaseError || (error instanceof Error && 'severity' in error)
+    ? (error as DatabaseError).code
+    : undefined;
+}
+
+/** Whether an error means that the database cannot be reached, as against having refused something. */
+export function isAway(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state) return /^(08|57P0[1-5]|53300)/.test(state);
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (code && /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)/.test(code)) return true;
+  return (
+    error instanceof Error &&
+    /Connection terminated|timeout exceeded when trying to connect|not queryable/.test(error.message)
+  );
+}
+
+/** Throws the error on, as Problem `unavailable` when it means that the database is away. */
+export function rethrowAway(error: unknown): never {
+  if (!isAway(error)) throw error;
+  throw new Problem(
+    'unavailable',
+    `The node's database cannot be reached: ${(error as Error).message}. It is tried again.`,
+    {},
+    { cause: error },
+  );
+}

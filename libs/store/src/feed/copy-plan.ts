@@ -1,0 +1,85 @@
+import { type CopyPoint, parsePgSnapshot, type Snapshot } from '@pgmesh/core';
+import type { PoolClient } from 'pg';
+import { inMeta, keysAfter, metaKeys } from '../keys';
+import type { TableShape } from '../table-shape';
+
+/** A piece of a first copy: a range of keys in one table or in several, and where the next piece starts. */
+export interface PiecePlan {
+  readonly present: Snapshot;
+  readonly parts: readonly { readonly shape: TableShape; readonly versions: string }[];
+  readonly next: CopyPoint | null;
+  /** At most this many rows. */
+  readonly rows: number;
+}
+
+/**
+ * Plans the next piece of a first copy, `limit` rows at most, by key ranges over the tables in the order of their names. Every
+ * piece is read under a snapshot of its own; what changes behind it comes with the stream, which starts at the first piece's.
+ */
+export async function planPiece(
+  client: PoolClient,
+  shapes: readonly TableShape[],
+  at: CopyPoint | null,
+  limit: number,
+): Promise<PiecePlan> {
+  const { rows } = await client.query<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot');
+  const present = parsePgSnapshot(rows[0]!.snapshot);
+  const ordered = [...shapes].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const remaining = at ? ordered.filter((shape) => shape.name >= at.table) : ordered;
+  const parts: PiecePlan['parts'][number][] = [];
+  let budget = limit;
+  for (const shape of remaining) {
+    const after = at?.table === shape.name ? at.after : null;
+    if (budget <= 0) return { present, parts, next: { table: shape.name, after }, rows: limit };
+    const last = await lastKey(client, shape, after, budget);
+    parts.push({ shape, versions: keyRange(shape, after, last) });
+    if (last) return { present, parts, next: { table: shape.name, after: last }, rows: limit };
+    budget -= await countFrom(client, shape, after, budget);
+  }
+  return { present, parts, next: null, rows: limit - budget };
+}
+
+/** The key of the `count`-th row after `after`; null when there are not more rows than that. */
+async function lastKey(
+  client: PoolClient,
+  shape: TableShape,
+  after: readonly string[] | null,
+  count: number,
+): Promise<string[] | null> {
+  const { rows } = await client.query<{ key: string[] }>(
+    `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key
+     FROM ${shape.meta} AS m ${after ? `WHERE ${rangeStart(shape, after)}` : ''}
+     ORDER BY ${metaKeys(shape, 'm')} OFFSET ${count - 1} LIMIT 2`,
+  );
+  return rows.length > 1 ? rows[0]!.key : null;
+}
+
+async function countFrom(
+  client: PoolClient,
+  shape: TableShape,
+  after: readonly string[] | null,
+  most: number,
+): Promise<number> {
+  const { rows } = await client.query<{ count: number }>(
+    `SELECT count(*) FROM (SELECT FROM ${shape.meta} AS m ${after ? `WHERE ${rangeStart(shape, after)}` : ''} LIMIT ${most}) AS x`,
+  );
+  return rows[0]!.count;
+}
+
+/** The versions with keys in (after, last]. */
+function keyRange(shape: TableShape, after: readonly string[] | null, last: readonly string[] | null): string {
+  const conditions = [
+    ...(after ? [rangeStart(shape, after)] : []),
+    ...(last ? [`NOT ${keysAfter(shape, inMeta('m'), (column, i) => literal(last[i]!, column.type))}`] : []),
+  ];
+  return `(SELECT m.* FROM ${shape.meta} AS m${conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : ''})`;
+}
+
+function rangeStart(shape: TableShape, after: readonly string[]): string {
+  return keysAfter(shape, inMeta('m'), (column, i) => literal(after[i]!, column.type));
+}
+
+/** Keys come back from the reader as text. As an escaped literal, cast to the key's type: bad ones are refused by PostgreSQL. */
+function literal(text: string, type: string): string {
+  return `E'${text.replace(/[\\']/g, '\\$&')}'::${type}`;
+}

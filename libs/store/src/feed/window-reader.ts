@@ -1,0 +1,146 @@
+import { finished } from 'node:stream/promises';
+import { type Snapshot, cutSnapshot, formatSnapshot, parsePgSnapshot } from '@pgmesh/core';
+import { type Frame, Problem, type WireKnowledge } from '@pgmesh/wire';
+import type { PoolClient } from 'pg';
+import { to as copyTo } from 'pg-copy-streams';
+import type { TableShape } from '../table-shape';
+import { columnarQuery, rowsQuery, windowCondition } from './window-query';
+import { prepared } from '../prepared';
+
+/** Tables with at most this many rows in a window travel as column literals, larger ones as COPY. */
+const columnarRows = 500;
+/** Bytes of column literals in one window; what goes beyond travels as COPY, which needs no memory. */
+const columnarBytes = 2 * 1024 * 1024;
+const noXid = 18446744073709551615n;
+
+/** What a window's snapshot shows, before its rows are read. */
+export interface Probe {
+  readonly present: Snapshot;
+  readonly knowledge: WireKnowledge;
+  readonly tables: readonly { readonly shape: TableShape; readonly count: number; readonly own: number }[];
+  readonly rows: number;
+  readonly own: number;
+}
+
+/** Bounds of a window in transaction ids, as texts. */
+export interface Bounds {
+  readonly from: string;
+  readonly below: string;
+  readonly xip: readonly string[];
+}
+
+const bound = { from: '$1::xid8', below: '$2::xid8', xip: '$3::xid8[]', except: '$4::text[]' };
+
+/** Counts, up to `limit` + 1 a table, what `from` did not show. One statement over all tables. */
+export async function probe(
+  client: PoolClient,
+  shapes: readonly TableShape[],
+  from: Snapshot,
+  except: readonly string[],
+  limit: number,
+): Promise<Probe> {
+  const counts = shapes.map(
+    (shape) => `(SELECT ARRAY[count(*), count(*) FILTER (WHERE p.via IS NULL)] FROM
+      (SELECT * FROM ${windowCondition(shape, 'v.via', bound)} AS q LIMIT $5) AS p)`,
+  );
+  const { rows } = await client.query<{ snapshot: string; knowledge: WireKnowledge; counts: [number, number][] }>(
+    prepared(
+      `SELECT pg_current_snapshot()::text AS snapshot,
+        (SELECT coalesce(jsonb_object_agg(node, jsonb_build_object('cursor', epoch || '/' || snapshot, 'tables', tables)), '{}')
+           FROM p2p.position WHERE cardinality(tables) > 0) AS knowledge,
+        to_json(ARRAY[${counts.join(', ')}]::int8[]) AS counts`,
+      [String(from.xmax), String(noXid), from.xip.map(String), except, limit + 1],
+    ),
+  );
+  const { snapshot, knowledge, counts: found } = rows[0]!;
+  const present = parsePgSnapshot(snapshot);
+  if (from.xmax > present.xmax) {
+    throw new Problem('bad_cursor', `The cursor lies ahead of this node's transactions (${formatSnapshot(from)}).`);
+  }
+  const tables = shapes
+    .map((shape, i) => ({ shape, count: found[i]![0], own: found[i]![1] }))
+    .filter(({ count }) => count > 0);
+  const sum = (of: 'count' | 'own') => tables.reduce((total, table) => total + table[of], 0);
+  return { present, knowledge, tables, rows: sum('count'), own: sum('own') };
+}
+
+/**
+ * Where to cut a window that has more than `limit` rows of a table: at a boundary between transactions, so that each arrives
+ * whole; a transaction that is larger by itself travels alone. Null when nothing is to be cut.
+ */
+export async function findCut(
+  client: PoolClient,
+  tables: Probe['tables'],
+  from: Snapshot,
+  except: readonly string[],
+  limit: number,
+): Promise<bigint | null> {
+  const large = tables.filter(({ count }) => count > limit);
+  if (large.length === 0) return null;
+  const later = (shape: TableShape, offset: number) =>
+    `(SELECT v.xid FROM ${shape.meta} AS v WHERE v.xid >= $1::xid8 AND (v.via IS NULL OR v.via <> ALL ($2::text[]))
+      ORDER BY v.xid OFFSET ${offset} LIMIT 1)`;
+  const { rows } = await client.query<{ cut: string | null; first: string | null }>(
+    `SELECT (SELECT min(x) FROM unnest(ARRAY[${large.map(({ shape }) => later(shape, limit)).join(', ')}]) AS x)::text AS cut,
+       (SELECT min(x) FROM unnest(ARRAY[${tables.map(({ shape }) => later(shape, 0)).join(', ')}]) AS x)::text AS first`,
+    [String(from.xmax), except],
+  );
+  const { cut, first } = rows[0]!;
+  if (cut === null) return null;
+  return BigInt(cut) > BigInt(first!) ? BigInt(cut) : BigInt(first!) + 1n;
+}
+
+/** The bounds of what `from` did not show, cut at `cut`, and the position that a reader of it reaches. */
+export function boundsOf(from: Snapshot, present: Snapshot, cut: bigint | null): { bounds: Bounds; to: Snapshot } {
+  const bounds = { from: String(from.xmax), below: String(cut ?? noXid), xip: from.xip.map(String) };
+  return { bounds, to: cut === null ? present : cutSnapshot(from, present, cut) };
+}
+
+/** The rows of one table as column literals; null when they are too large for that. */
+export async function readColumns(
+  client: PoolClient,
+  shape: TableShape,
+  bounds: Bounds,
+  except: readonly string[],
+): Promise<Frame | null> {
+  const versions = windowCondition(shape, 'v.*', bound);
+  const { rows } = await client.query<Record<string, string> & { count: number; bytes: number }>(
+    prepared(columnarQuery(shape, versions, '$5::int8'), [
+      bounds.from,
+      bounds.below,
+      bounds.xip,
+      except,
+      columnarBytes,
+    ]),
+  );
+  const { count, bytes, ...literals } = rows[0]!;
+  if (bytes > columnarBytes) return null;
+  const columns = shape.columns.map((column) => column.name);
+  return { type: 'rows', table: shape.name, columns, count, literals: Object.values(literals) };
+}
+
+/** The rows of one table as a stream of COPY text. The statement takes no parameters; all that goes in is ours. */
+export async function* copyRows(client: PoolClient, shape: TableShape, versions: string): AsyncGenerator<Frame> {
+  // The small windows' connection is bound to index scans; a large one is better planned by its size.
+  await client.query('SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on');
+  yield { type: 'copy', table: shape.name, columns: shape.columns.map((column) => column.name) };
+  const stream = client.query(copyTo(`COPY (${rowsQuery(shape, versions, false)}) TO STDOUT`));
+  try {
+    for await (const bytes of stream as AsyncIterable<Buffer>) yield { type: 'data', bytes };
+  } finally {
+    await finished(stream).catch(() => undefined);
+  }
+  yield { type: 'copied', table: shape.name, count: stream.rowCount };
+}
+
+export function versionsWithin(shape: TableShape, { from, below, xip }: Bounds, except: readonly string[]): string {
+  return windowCondition(shape, 'v.*', {
+    from: `'${from}'::xid8`,
+    below: `'${below}'::xid8`,
+    xip: `'{${xip.join(',')}}'::xid8[]`,
+    except: `ARRAY[${except.map((node) => `'${node.replace(/'/g, "''")}'`).join(', ')}]::text[]`,
+  });
+}
+
+/** Whether a table's rows are few enough to be read as columns at first try. */
+export const fitsColumns = (count: number): boolean => count <= columnarRows;

@@ -1,0 +1,69 @@
+import { randomBytes } from 'node:crypto';
+import type { Pool, PoolClient } from 'pg';
+import { inTransaction } from './database';
+
+/** Who this node is: its id, and the incarnation of its database, which is the epoch of its feed. */
+export interface NodeIdentity {
+  readonly nodeId: string;
+  readonly epoch: string;
+  /** Under which its writes are versioned. */
+  readonly origin: string;
+  readonly priority: number;
+}
+
+interface NodeRow {
+  node_id: string;
+  incarnation: string;
+  priority: number;
+  same_database: boolean;
+}
+
+/**
+ * Reads, or at first makes, the identity of this database. A database that is found on another cluster, another timeline or
+ * under another oid than it was written on was restored or copied: it goes on under a new incarnation, and its positions are
+ * stamped anew (traps 10 and 11).
+ * @throws Error when the database belongs to another node id
+ */
+export async function establishIdentity(pool: Pool, nodeId: string, priority: number): Promise<NodeIdentity> {
+  return inTransaction(pool, 'BEGIN', async (client) => {
+    await client.query('LOCK TABLE p2p.node IN SHARE ROW EXCLUSIVE MODE');
+    const { rows } = await client.query<NodeRow>(`
+      SELECT node_id, incarnation, priority,
+        (system_identifier, timeline, database_oid) = (s.system_identifier, c.timeline_id, d.oid) AS same_database
+      FROM p2p.node, pg_control_system() AS s, pg_control_checkpoint() AS c, pg_database AS d
+      WHERE d.datname = current_database()`);
+    const known = rows[0];
+    if (known && known.node_id !== nodeId) {
+      throw new Error(
+        `This database belongs to node "${known.node_id}", not to "${nodeId}". ` +
+          `Start with NODE_ID=${known.node_id}, or run "pgmesh detach" on it first.`,
+      );
+    }
+    const incarnation = known?.same_database ? known.incarnation : newIncarnation();
+    if (!known?.same_database || known.priority !== priority) await save(client, nodeId, incarnation, priority);
+    if (known && !known.same_database) await restampPositions(client);
+    return { nodeId, epoch: incarnation, origin: `${nodeId}~${incarnation}`, priority };
+  });
+}
+
+function newIncarnation(): string {
+  return randomBytes(6).toString('hex');
+}
+
+async function save(client: PoolClient, nodeId: string, incarnation: string, priority: number): Promise<void> {
+  await client.query(
+    `INSERT INTO p2p.node (node_id, incarnation, priority, system_identifier, timeline, database_oid)
+     SELECT $1, $2, $3, s.system_identifier, c.timeline_id, d.oid
+     FROM pg_control_system() AS s, pg_control_checkpoint() AS c, pg_database AS d WHERE d.datname = current_database()
+     ON CONFLICT (only_one) DO UPDATE SET incarnation = excluded.incarnation, priority = excluded.priority,
+       system_identifier = excluded.system_identifier, timeline = excluded.timeline, database_oid = excluded.database_oid`,
+    [nodeId, incarnation, priority],
+  );
+}
+
+/** Transaction ids of another cluster mean nothing here, and may lie ahead of ours: all rows take the present one. */
+async function restampPositions(client: PoolClient): Promise<void> {
+  const { rows } = await client.query<{ id: number }>('SELECT id FROM p2p.tracked_table');
+  for (const { id } of rows) await client.query(`UPDATE p2p.meta_${id} SET xid = pg_current_xact_id()`);
+  await client.query('DELETE FROM p2p.tick');
+}

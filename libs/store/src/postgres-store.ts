@@ -1,0 +1,194 @@
+import type { Pool } from 'pg';
+import { PostgresInbox } from './apply/inbox';
+import { isAway, openPool, rethrowAway } from './database';
+import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
+import { PostgresFeed } from './feed/feed';
+import { tick } from './feed/ticks';
+import { Wakeup } from './feed/wakeup';
+import { establishIdentity, type NodeIdentity } from './identity';
+import { migrate } from './migrate';
+import { PostgresPeerBook } from './peer-book';
+import { checkDatabase, chooseTables, type Finding } from './preflight';
+import { Shapes } from './shapes';
+import { PostgresSyncHistory } from './sync-history';
+import type { TableShape } from './table-shape';
+import { backfill, buryMissing, completeTriggers, sweep, track, untrack } from './tracking';
+
+export interface StoreOptions {
+  readonly url: string;
+  readonly nodeId: string;
+  readonly priority?: number;
+  /** `public.customers`, `orders`, `"My Table"`, `*`. */
+  readonly tables: readonly string[];
+  /** How far ahead of our clock a version may be stamped, in milliseconds; 60,000 unless given. */
+  readonly maxDrift?: number;
+  readonly onFinding?: (finding: Finding) => void;
+  readonly onProgress?: (what: string) => void;
+  readonly onError?: (error: Error) => void;
+}
+
+/** What a node has refused to start with, every finding with its remedy. */
+export class PreflightError extends Error {
+  override readonly name = 'PreflightError';
+
+  constructor(readonly findings: readonly Finding[]) {
+    super(findings.map(({ table, problem, remedy }) => `${table ? `${table}: ` : ''}${problem} ${remedy}`).join('\n'));
+  }
+}
+
+export interface StoreHealth {
+  readonly away: boolean;
+  readonly error: string | null;
+  /** The oldest transaction that holds a write open for more than a minute, with its process. */
+  readonly idle: { readonly pid: number; readonly seconds: number; readonly state: string } | null;
+}
+
+const upkeepInterval = 10_000;
+
+/** A node's database: everything that pgmesh does on PostgreSQL, put together. */
+export class PostgresStore {
+  private lost: Error | null = null;
+  private upkeep: NodeJS.Timeout | null = null;
+  private working: Promise<unknown> = Promise.resolve();
+
+  private constructor(
+    private readonly pool: Pool,
+    private readonly feedPool: Pool,
+    private readonly options: StoreOptions,
+    private readonly shapes: Shapes,
+    private readonly wakeup: Wakeup,
+    readonly identity: NodeIdentity,
+    readonly feed: PostgresFeed,
+    readonly inbox: PostgresInbox,
+    readonly history: PostgresSyncHistory,
+    readonly peerBook: PostgresPeerBook,
+  ) {}
+
+  /** @throws PreflightError, Problem `unavailable`, Error with the remedy */
+  static async open(options: StoreOptions): Promise<PostgresStore> {
+    // Connections: ordinary work, and the small windows' own, whose plans must stay index scans whatever size they were made for.
+    const pool = openPool(options.url, 8);
+    const feedPool = openPool(options.url, 8, {
+      plan_cache_mode: 'force_generic_plan',
+      enable_seqscan: 'off',
+      enable_hashjoin: 'off',
+      enable_mergejoin: 'off',
+      jit: 'off',
+    });
+    try {
+      return await PostgresStore.assemble(options, pool, feedPool);
+    } catch (error) {
+      await Promise.all([pool.end(), feedPool.end()]);
+      return rethrowAway(error);
+    }
+  }
+
+  private static async assemble(options: StoreOptions, pool: Pool, feedPool: Pool): Promise<PostgresStore> {
+    // Check before anything is touched.
+    const { chosen, findings } = await chooseTables(pool, options.tables);
+    findings.push(...(await checkDatabase(pool)));
+    for (const finding of findings) options.onFinding?.(finding);
+    const errors = findings.filter(({ level }) => level === 'error');
+    if (errors.length > 0) throw new PreflightError(errors);
+
+    // Schema, identity, capture.
+    for (const name of await migrate(pool)) options.onProgress?.(`migrated ${name}`);
+    const identity = await establishIdentity(pool, options.nodeId, options.priority ?? 0);
+    const shapes = new Shapes(pool);
+    await shapes.refresh();
+    for (const shape of shapes.all) if (!chosen.some(({ oid }) => oid === shape.oid)) await untrack(pool, shape);
+    for (const { oid, name } of chosen) {
+      const shape = await track(pool, identity, oid);
+      await backfill(pool, identity, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows`));
+    }
+    await shapes.refresh();
+
+    // Feed and inbox.
+    let store: PostgresStore | null = null;
+    const wakeup = new Wakeup(options.url, shapes, (error) => store?.noteAway(error));
+    const mend = async (shape: TableShape, from: bigint) => {
+      const below = await pool.query<{ xmax: string }>('SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xmax');
+      await buryMissing(pool, identity, shape, String(from), below.rows[0]!.xmax);
+    };
+    const feed = new PostgresFeed(feedPool, identity, shapes, mend, (listener) => wakeup.listen(listener));
+    const inbox = new PostgresInbox(pool, shapes, {
+      nodeId: identity.nodeId,
+      maxDrift: (options.maxDrift ?? 60_000) * 1000,
+      adopt: (shape) => backfill(pool, identity, shape),
+      changed: () => wakeup.ring(),
+    });
+    const history = new PostgresSyncHistory(pool);
+    const book = new PostgresPeerBook(pool);
+    store = new PostgresStore(pool, feedPool, options, shapes, wakeup, identity, feed, inbox, history, book);
+    await store.keepUp();
+    wakeup.start();
+    store.upkeep = setInterval(() => void store.keepUp(), upkeepInterval).unref();
+    return store;
+  }
+
+  /** The names of the tables that we share, sorted. */
+  tables(): readonly string[] {
+    return this.shapes.names;
+  }
+
+  /** A shared table by the name that people give it. */
+  find(text: string): TableShape | undefined {
+    return this.shapes.find(text);
+  }
+
+  /** A page of a table's changes as JSON. */
+  changes(shape: TableShape, query: ChangesQuery): Promise<ChangesPage> {
+    return readChanges(this.pool, this.identity, shape, query).catch(rethrowAway);
+  }
+
+  /** How many sets of concurrent versions were settled here, ever. */
+  async conflictsResolved(): Promise<number> {
+    const { rows } = await this.pool
+      .query<{ conflicts: number }>('SELECT coalesce(sum(conflicts), 0)::int8 AS conflicts FROM p2p.tracked_table')
+      .catch(rethrowAway);
+    return rows[0]!.conflicts;
+  }
+
+  async health(): Promise<StoreHealth> {
+    const query = `SELECT pid, extract(epoch FROM now() - xact_start)::int8 AS seconds, state FROM pg_stat_activity
+      WHERE backend_xid IS NOT NULL AND datname = current_database() AND now() - xact_start > interval '1 minute'
+        AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 1`;
+    try {
+      const { rows } = await this.pool.query<NonNullable<StoreHealth['idle']>>(query);
+      return { away: this.lost !== null, error: this.lost?.message ?? null, idle: rows[0] ?? null };
+    } catch (error) {
+      return { away: true, error: (error as Error).message, idle: null };
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.upkeep) clearInterval(this.upkeep);
+    await this.working;
+    await this.history.flush();
+    await this.wakeup.stop();
+    await Promise.all([this.pool.end(), this.feedPool.end()]);
+  }
+
+  private noteAway(error: Error | null): void {
+    if (error && !this.lost) this.options.onError?.(error);
+    this.lost = error;
+  }
+
+  /** What has to be looked after now and then: new partitions, tombstones that TRUNCATE left out, ticks. */
+  private keepUp(): Promise<unknown> {
+    this.working = this.working
+      .then(() => this.upkeepOnce())
+      .catch((error: Error) => {
+        if (!isAway(error)) this.options.onError?.(error);
+      });
+    return this.working;
+  }
+
+  private async upkeepOnce(): Promise<void> {
+    for (const shape of this.shapes.all) {
+      if (await completeTriggers(this.pool, shape)) await backfill(this.pool, this.identity, shape);
+    }
+    await sweep(this.pool, this.identity, this.shapes.all);
+    await tick(this.pool);
+  }
+}

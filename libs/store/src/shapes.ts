@@ -1,0 +1,39 @@
+import type { Pool } from 'pg';
+import { readShapes, type TableShape } from './table-shape';
+
+/** The shared tables as we last saw them. Read anew when a query finds that one has changed (trap 32). */
+export class Shapes {
+  private byName: ReadonlyMap<string, TableShape> = new Map();
+
+  constructor(private readonly pool: Pool) {}
+
+  async refresh(): Promise<void> {
+    this.byName = new Map((await readShapes(this.pool)).map((shape) => [shape.name, shape]));
+  }
+
+  get all(): readonly TableShape[] {
+    return [...this.byName.values()];
+  }
+
+  get names(): readonly string[] {
+    return [...this.byName.keys()];
+  }
+
+  get(name: string): TableShape | undefined {
+    return this.byName.get(name);
+  }
+
+  /** By a name as people write it: `products`, `public.products`, `shop.My Table`. Compared with names, never used as one. */
+  find(text: string): TableShape | undefined {
+    return (
+      this.byName.get(text) ??
+      this.all.find(({ schema, table }) => `${schema}.${table}` === text || (schema === 'public' && table === text))
+    );
+  }
+}
+
+/** SQLSTATEs that mean that a table is not what it was when the statement was made: look again, then try again. */
+export function isShapeChange(state: string | undefined, message: string): boolean {
+  if (state === '0A000') return message.includes('cached plan');
+  return state === '42703' || state === '42P01' || state === '42883' || state === '42804';
+}

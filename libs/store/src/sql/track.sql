@@ -1,0 +1,19 @@
+-- The versions of the rows of {{name}}, by its primary key (key1, key2, …, so that no column's name can clash).
+--
+-- `past` is NULL while the row has been written by one origin only; `siblings` while nothing is concurrent; `fields` outside of
+-- merge-fields. `via` is the peer that the version came by, NULL when it was written here. `xid` orders the feed.
+CREATE TABLE {{meta}} (
+  {{keyDefinitions}},
+  stamp    bigint  NOT NULL,
+  origin   text    NOT NULL COLLATE "C",
+  priority integer NOT NULL,
+  past     jsonb,
+  fields   jsonb,
+  siblings jsonb,
+  deleted  boolean NOT NULL,
+  via      text    COLLATE "C",
+  xid      xid8    NOT NULL,
+  PRIMARY KEY ({{keys}})
+);
+
+CREATE INDEX ON {{meta}} (xid);

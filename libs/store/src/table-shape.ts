@@ -1,0 +1,126 @@
+import type { Queryable } from './database';
+
+/** A column that is sent: all but generated ones, which every node computes for itself. */
+export interface Column {
+  readonly name: string;
+  /** The name, quoted where it must be. */
+  readonly ident: string;
+  /** The type without its modifier, qualified where it is a user's. */
+  readonly type: string;
+  /** Whether an array of the type can carry it; the others (arrays themselves) travel as text and are cast back. */
+  readonly transport: 'array' | 'text';
+  /** How to tell a value's size without reading it: by its octets, twice that (bytea as hex), as stored, or fixed. */
+  readonly size: 'octets' | 'hex' | 'stored' | 'fixed';
+  /** GENERATED ALWAYS AS IDENTITY: may be inserted with OVERRIDING SYSTEM VALUE, never updated. */
+  readonly always: boolean;
+}
+
+export interface KeyColumn extends Column {
+  /** The type with modifier and collation, for the metadata table. */
+  readonly definition: string;
+  /** The operators of the primary key's index, qualified: `pg_catalog.=`, `pg_catalog.>`. */
+  readonly equals: string;
+  readonly after: string;
+}
+
+/** A shared table as its catalog describes it. */
+export interface TableShape {
+  readonly id: number;
+  readonly oid: number;
+  /** `schema.table`, each part quoted where it must be: its name among peers. */
+  readonly name: string;
+  /** The two parts of the name as they are, unquoted. */
+  readonly schema: string;
+  readonly table: string;
+  /** `p2p.meta_<id>`. */
+  readonly meta: string;
+  readonly key: readonly KeyColumn[];
+  /** All columns that are sent, the key's first. */
+  readonly columns: readonly Column[];
+  /** Whether values may be stored out of line, so that a few rows can be very large. */
+  readonly toasted: boolean;
+  /** Differs whenever a column was added, dropped, renamed or retyped. */
+  readonly fingerprint: string;
+}
+
+/** The fingerprint of the relation whose oid is `relation`, as of the present snapshot. */
+export const fingerprintOf = (relation: string): string =>
+  `(SELECT sum(hashtextextended(concat_ws(' ', f.attnum, f.attname, f.atttypid, f.atttypmod, f.attgenerated, f.attidentity), 0))::text
+    FROM pg_attribute AS f WHERE f.attrelid = ${relation} AND f.attnum > 0 AND NOT f.attisdropped)`;
+
+interface ColumnRow {
+  relation: number;
+  name: string;
+  ident: string;
+  type: string;
+  definition: string;
+  is_array: boolean;
+  size: Column['size'];
+  always: boolean;
+  key_position: number | null;
+  equals: string | null;
+  after: string | null;
+}
+
+/** The shapes of the tracked tables, or of one of them, by id. Columns come from the catalog, never from a request. */
+export async function readShapes(db: Queryable, id: number | null = null): Promise<TableShape[]> {
+  const { rows: tables } = await db.query<Omit<TableShape, 'meta' | 'key' | 'columns'>>(
+    `SELECT t.id, t.relation::oid::int8 AS oid, format('%I.%I', n.nspname, c.relname) AS name,
+       n.nspname AS schema, c.relname AS table,
+       EXISTS (SELECT FROM pg_partition_tree(c.oid) AS p JOIN pg_class AS l ON l.oid = p.relid WHERE l.reltoastrelid <> 0)
+         OR c.reltoastrelid <> 0 AS toasted, ${fingerprintOf('c.oid')} AS fingerprint
+     FROM p2p.tracked_table AS t JOIN pg_class AS c ON c.oid = t.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE $1::int4 IS NULL OR t.id = $1 ORDER BY t.name`,
+    [id],
+  );
+  const { rows: columns } = await db.query<ColumnRow>(columnsQuery, [tables.map((table) => table.oid)]);
+  return tables.map((table) => {
+    const own = columns.filter((column) => column.relation === table.oid);
+    const key = own
+      .filter((column) => column.key_position !== null)
+      .sort((a, b) => a.key_position! - b.key_position!)
+      .map(toKeyColumn);
+    const rest = own.filter((column) => column.key_position === null).map(toColumn);
+    return { ...table, meta: `p2p.meta_${table.id}`, key, columns: [...key, ...rest] };
+  });
+}
+
+function toColumn({ name, ident, type, is_array, size, always }: ColumnRow): Column {
+  return { name, ident, type, transport: is_array ? 'text' : 'array', size, always };
+}
+
+function toKeyColumn(row: ColumnRow): KeyColumn {
+  return { ...toColumn(row), definition: row.definition, equals: row.equals!, after: row.after! };
+}
+
+const columnsQuery = `
+  WITH RECURSIVE base AS (
+    SELECT t.oid AS type, t.oid AS base FROM pg_type AS t WHERE t.typtype <> 'd'
+    UNION ALL
+    SELECT t.oid, b.base FROM pg_type AS t JOIN base AS b ON b.type = t.typbasetype WHERE t.typtype = 'd'
+  )
+  SELECT a.attrelid::int8 AS relation, a.attname AS name, quote_ident(a.attname) AS ident,
+    format_type(a.atttypid, -1) AS type,
+    format_type(a.atttypid, a.atttypmod)
+      || CASE WHEN a.attcollation <> 0 THEN (SELECT format(' COLLATE %I.%I', n.nspname, o.collname)
+           FROM pg_collation AS o JOIN pg_namespace AS n ON n.oid = o.collnamespace WHERE o.oid = a.attcollation) ELSE '' END AS definition,
+    b.typcategory = 'A' OR b.typelem <> 0 AND b.typlen = -1 OR t.typarray = 0 AS is_array,
+    CASE WHEN b.typlen <> -1 THEN 'fixed' WHEN b.oid = 'bytea'::regtype THEN 'hex'
+      WHEN b.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) THEN 'octets' ELSE 'stored' END AS size,
+    a.attidentity = 'a' AS always,
+    k.position AS key_position,
+    (SELECT format('%I.%s', n.nspname, o.oprname) FROM pg_amop AS m JOIN pg_operator AS o ON o.oid = m.amopopr
+       JOIN pg_namespace AS n ON n.oid = o.oprnamespace
+       WHERE m.amopfamily = k.opcfamily AND m.amoplefttype = k.opcintype AND m.amoprighttype = k.opcintype AND m.amopstrategy = 3) AS equals,
+    (SELECT format('%I.%s', n.nspname, o.oprname) FROM pg_amop AS m JOIN pg_operator AS o ON o.oid = m.amopopr
+       JOIN pg_namespace AS n ON n.oid = o.oprnamespace
+       WHERE m.amopfamily = k.opcfamily AND m.amoplefttype = k.opcintype AND m.amoprighttype = k.opcintype AND m.amopstrategy = 5) AS after
+  FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid JOIN base ON base.type = t.oid JOIN pg_type AS b ON b.oid = base.base
+  LEFT JOIN LATERAL (
+    SELECT i.position::int4, c.opcfamily, c.opcintype FROM pg_index AS x,
+      unnest(x.indkey::int2[], x.indclass::oid[]) WITH ORDINALITY AS i (attnum, opclass, position)
+      JOIN pg_opclass AS c ON c.oid = i.opclass
+    WHERE x.indrelid = a.attrelid AND x.indisprimary AND i.attnum = a.attnum
+  ) AS k ON true
+  WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  ORDER BY a.attrelid, a.attnum`;
