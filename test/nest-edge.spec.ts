@@ -107,10 +107,10 @@ describe('the endpoints', () => {
   it('hold a request for changes until there is news', async () => {
     await using node = await startEdge();
     const { store } = node;
-    store.page = { json: '{"changes":[]}', rows: 0 };
+    store.page = { json: '{"changes":[]}', count: 0 };
     const asked = raw(node.url, { path: '/p2p/table/products/changes?wait=30' });
     while (store.asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-    store.page = { json: '{"changes":[1]}', rows: 1 };
+    store.page = { json: '{"changes":[1]}', count: 1 };
     for (const tell of [...store.newsListeners]) tell();
     expect((await asked).text).toBe('{"changes":[1]}');
   });
@@ -158,7 +158,7 @@ describe('the WebSocket', () => {
 describe('the stop', () => {
   it('lets go of held requests, closes the store, and leaves nothing listening', async () => {
     const node = await startEdge();
-    node.store.page = { json: '{"changes":[]}', rows: 0 };
+    node.store.page = { json: '{"changes":[]}', count: 0 };
     const held = raw(node.url, { path: '/p2p/table/products/changes?wait=60' });
     while (node.store.asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     await node.served.stop();

@@ -19,7 +19,7 @@ export class SparseStore implements NodeStore {
   asked: unknown[] = [];
   readonly newsListeners = new Set<() => void>();
   readonly identity: NodeStore['identity'];
-  page = { json: '{"changes":[]}', rows: 1 };
+  page = { json: '{"changes":[]}', count: 1 };
 
   constructor(nodeId: string) {
     this.identity = { nodeId, epoch: 'e1' };

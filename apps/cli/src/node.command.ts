@@ -1,4 +1,4 @@
-import { readConfiguration, readEnvFile, type Setting, settings, sourceFromFlags, stopOnSignals } from '@pgmesh/nest';
+import { readConfiguration, readEnvFile, runProcess, type Setting, settings, sourceFromFlags } from '@pgmesh/nest';
 import { Command } from 'commander';
 import { startSidecar } from '../../node/src/sidecar';
 
@@ -11,10 +11,11 @@ export function command(): Command {
   }
   return node
     .option('--env-file <path>', 'Read variables from a file; the environment and options win over it.')
-    .action(async (flags: Record<string, unknown>) => {
-      const file = typeof flags.envFile === 'string' ? readEnvFile(flags.envFile) : {};
-      const configuration = readConfiguration(file, process.env, sourceFromFlags(flags));
-      const served = await startSidecar(configuration, (what) => console.error(what));
-      stopOnSignals(() => served.stop());
-    });
+    .action((flags: Record<string, unknown>) =>
+      runProcess(async () => {
+        const file = typeof flags.envFile === 'string' ? readEnvFile(flags.envFile) : {};
+        const configuration = readConfiguration(file, process.env, sourceFromFlags(flags));
+        return startSidecar(configuration, (what) => console.error(what));
+      }),
+    );
 }

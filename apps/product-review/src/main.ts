@@ -1,12 +1,4 @@
-import {
-  type Configuration,
-  NodeDatabase,
-  P2pModule,
-  readConfiguration,
-  serve,
-  type Served,
-  stopOnSignals,
-} from '@pgmesh/nest';
+import { NodeDatabase, P2pModule, readConfiguration, runProcess, serve, type Served } from '@pgmesh/nest';
 import { Pool } from 'pg';
 import { migrate } from './database/migrate';
 import { seed } from './database/seed';
@@ -31,33 +23,25 @@ function report(message: Report): void {
   else if (message.type === 'progress') console.error(message.what);
 }
 
-async function main(): Promise<void> {
+async function open(): Promise<Served> {
   // Configuration
   const configuration = readConfiguration(process.env);
+  const tables = configuration.tables.length > 0 ? configuration.tables : ownTables;
   const wantsSamples = process.env.PRODUCT_REVIEW_SEED === 'true';
 
-  // Database: named, or one of our own; migrated, and with a little to look at when that was asked for
+  // Database: named, or one of our own
   const database = await NodeDatabase.open(configuration, (what) => report({ type: 'progress', what }));
   const pool = new Pool({ connectionString: database.url, max: 10 });
   // An idle connection that breaks is replaced by the pool; requests meanwhile are told that the database is away.
   pool.on('error', () => undefined);
-  const resources = {
+  const resources: AsyncDisposable = {
     async [Symbol.asyncDispose]() {
       await pool.end();
       await database[Symbol.asyncDispose]();
     },
   };
-  const served = await open(configuration, database, pool, resources, wantsSamples);
-  stopOnSignals(() => served.stop());
-}
 
-async function open(
-  configuration: Configuration,
-  database: NodeDatabase,
-  pool: Pool,
-  resources: AsyncDisposable,
-  wantsSamples: boolean,
-): Promise<Served> {
+  // Its tables, and a little to look at when that was asked for
   let seeded: number;
   try {
     await migrate(pool);
@@ -68,7 +52,6 @@ async function open(
   }
 
   // The application, and the mesh around its tables
-  const tables = configuration.tables.length > 0 ? configuration.tables : ownTables;
   const served = await serve({
     configuration,
     title: 'Product reviews',
@@ -82,7 +65,4 @@ async function open(
   return served;
 }
 
-main().catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : String(error));
-  process.exit(1);
-});
+void runProcess(open);

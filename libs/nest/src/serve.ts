@@ -44,17 +44,18 @@ class ServedModule {}
  * @throws ConfigurationError and what else keeps the node from starting; everything is closed again then
  */
 export async function serve({ configuration, imports, title, resources }: ServeOptions): Promise<Served> {
-  const root = { module: ServedModule, imports: [LoggerModule.forRoot(logging(configuration)), ...imports] };
-  const app = await NestFactory.create<NestExpressApplication>(root, {
-    bodyParser: false,
-    bufferLogs: true,
-    abortOnError: false,
-  });
-  app.useLogger(app.get(PinoLogger));
-  app.flushLogs();
+  let app: NestExpressApplication | undefined;
   const stop = once(() => close(app, resources));
-
   try {
+    const root = { module: ServedModule, imports: [LoggerModule.forRoot(logging(configuration)), ...imports] };
+    app = await NestFactory.create<NestExpressApplication>(root, {
+      bodyParser: false,
+      bufferLogs: true,
+      abortOnError: false,
+    });
+    app.useLogger(app.get(PinoLogger));
+    app.flushLogs();
+
     // Who comes in
     const doorkeeper = new Doorkeeper(configuration.secret);
     app.disable('x-powered-by');
@@ -68,14 +69,13 @@ export async function serve({ configuration, imports, title, resources }: ServeO
     // What they bring
     useStrictJson(app);
     app.useWebSocketAdapter(new GuardedWsAdapter(app, doorkeeper));
-    const server = app.getHttpServer();
-    if (configuration.enabled) server.prependListener('upgrade', withoutTrailingSlash);
+    if (configuration.enabled) app.getHttpServer().prependListener('upgrade', withoutTrailingSlash);
 
     // What they find
     describeApi(app, title);
 
     await listen(app, configuration);
-    const { port } = server.address() as AddressInfo;
+    const { port } = app.getHttpServer().address() as AddressInfo;
     const host = listeningHost(configuration);
     const url = `http://${host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host}:${port}`;
     new Logger('Http').log({ msg: 'listening', url });
@@ -108,17 +108,17 @@ async function listen(app: NestExpressApplication, configuration: Configuration)
 }
 
 /** Stops accepting, lets go of what waits, lets requests end for a while, then closes the rest in order. */
-async function close(app: NestExpressApplication, resources: AsyncDisposable | undefined): Promise<void> {
-  const server = app.getHttpServer();
+async function close(app: NestExpressApplication | undefined, resources: AsyncDisposable | undefined): Promise<void> {
+  const server = app?.getHttpServer();
   const impatience = setTimeout(() => {
     new Logger('Http').warn(
       `Requests have not ended within ${graceful / 1000} s of the stop; their connections are cut.`,
     );
-    server.closeAllConnections();
+    server?.closeAllConnections();
   }, graceful);
   try {
-    server.close();
-    await app.close();
+    server?.close();
+    await app?.close();
   } finally {
     clearTimeout(impatience);
     await resources?.[Symbol.asyncDispose]();

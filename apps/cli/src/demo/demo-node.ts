@@ -56,7 +56,7 @@ export class DemoNode {
     createInterface({ input: this.child.stdout! }).on('line', (text) => listener.logged(this, read(text)));
     createInterface({ input: this.child.stderr! }).on('line', (text) => {
       this.complaints.push(text);
-      if (this.complaints.length > 10) this.complaints.shift();
+      if (this.complaints.length > 20) this.complaints.shift();
     });
   }
 

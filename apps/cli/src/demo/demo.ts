@@ -21,6 +21,7 @@ export class Demo {
   private readonly connected = new Map<string, Set<string>>();
   private allMet = (): void => {};
   private readonly met = new Promise<void>((resolve) => (this.allMet = resolve));
+  private complete = false;
   private stopping: Promise<void> | null = null;
 
   constructor(private readonly options: DemoOptions) {}
@@ -38,6 +39,7 @@ export class Demo {
     try {
       const ready = await Promise.all(this.nodes.map((node) => node.ready.then((report) => this.up(node, report))));
       await Promise.race([this.met, sleep(meeting, undefined, { ref: false })]);
+      this.complete = true;
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       this.screen.title(`Ready after ${seconds} s. Try, in another terminal:`);
       for (const line of tour(ready)) this.screen.line(line);
@@ -81,7 +83,8 @@ export class Demo {
   }
 
   private heard(node: DemoNode, line: LogLine): void {
-    this.screen.logged(node.name, line);
+    // Until all are up, one or another does not answer yet; and what ends a node is told when it has ended.
+    if (this.complete || (line.code !== 'unreachable' && !isFailure(line))) this.screen.logged(node.name, line);
     if (line.msg !== 'peer_connected') return;
     const peers = this.connected.get(node.name) ?? new Set();
     this.connected.set(node.name, peers.add(String(line.peer)));
@@ -105,3 +108,5 @@ export class Demo {
     return stopped;
   }
 }
+
+const isFailure = ({ level }: LogLine): boolean => level === 'error' || level === 'fatal';

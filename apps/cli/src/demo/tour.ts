@@ -17,7 +17,7 @@ export function tour(nodes: readonly Ready[]): string[] {
     ],
     ['see how a node is doing', `curl -s ${one.url}/p2p/status`],
     ['see its peers', `curl -s ${one.url}/p2p/peers`],
-    ['watch its events', `npx wscat -c ${one.url.replace('http', 'ws')}/p2p/ws`],
+    ['watch its events', `npx pgmesh events --url ${one.url}   (a WebSocket: ${one.url.replace('http', 'ws')}/p2p/ws)`],
     ['read the API', `${one.url}/docs`],
   ];
   const width = Math.max(...steps.map(([what]) => what.length));

@@ -1,7 +1,45 @@
-import type { OpenStore } from './mesh-node';
+import { PostgresStore } from '@pgmesh/store';
+import { Problem } from '@pgmesh/wire';
 import { ConfigurationError } from '../configuration/configuration-error';
+import type { OpenStore } from './mesh-node';
 
 /** The store on the PostgreSQL behind `databaseUrl`. */
-export const openPostgresStore: OpenStore = async ({ databaseUrl }) => {
-  throw new ConfigurationError([`no store ${databaseUrl}`]);
+export const openPostgresStore: OpenStore = async ({ databaseUrl, nodeId, priority, tables, maxDrift }, warn) => {
+  if (databaseUrl === undefined) {
+    throw new ConfigurationError([
+      'DATABASE_URL is not set. Give P2pModule the URL of the database whose tables are shared.',
+    ]);
+  }
+  const store = await PostgresStore.open({
+    url: databaseUrl,
+    nodeId,
+    priority,
+    tables,
+    maxDrift,
+    onFinding: ({ level, table, problem, remedy }) => {
+      // Errors are thrown together when all have been found.
+      if (level === 'warning') warn(`${table === null ? '' : `${table}: `}${problem} ${remedy}`);
+    },
+    onError: (error) => warn(`The database is away: ${error.message}`),
+  });
+  return {
+    identity: store.identity,
+    feed: store.feed,
+    inbox: store.inbox,
+    history: store.history,
+    peerBook: store.peerBook,
+    tables: () => store.tables(),
+    conflictsResolved: () => store.conflictsResolved(),
+    close: () => store.close(),
+    async changes(table, query) {
+      const shape = store.find(table);
+      if (!shape) throw new Problem('not_found', `${table} is not shared any more.`);
+      return store.changes(shape, query);
+    },
+    async health() {
+      const { away, error, idle } = await store.health();
+      if (away) throw new Problem('unavailable', `The database cannot be reached${error ? `: ${error}` : ''}.`);
+      return idle ? { idle } : {};
+    },
+  };
 };

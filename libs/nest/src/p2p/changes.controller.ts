@@ -25,7 +25,7 @@ const time = z
       'must be a time such as 2026-01-31T12:00:00Z',
     ),
   )
-  .transform((text) => (/([zZ]|[+-]\d\d:?\d\d)$/.test(text) || text.length === 10 ? text : `${text}Z`));
+  .transform((text) => new Date(/([zZ]|[+-]\d\d:?\d\d)$/.test(text) || text.length === 10 ? text : `${text}Z`));
 
 const changesQuery = z
   .strictObject({
@@ -66,7 +66,7 @@ export class ChangesController {
     for (;;) {
       const news = nextNews(store, signal);
       const page = await store.changes(table, query);
-      if (page.rows > 0 || signal.aborted) {
+      if (page.count > 0 || signal.aborted) {
         news.cancel();
         response.type('application/json').send(page.json);
         return;
