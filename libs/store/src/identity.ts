@@ -29,8 +29,8 @@ export async function establishIdentity(pool: Pool, nodeId: string, priority: nu
     await client.query('LOCK TABLE p2p.node IN SHARE ROW EXCLUSIVE MODE');
     const { rows } = await client.query<NodeRow>(`
       SELECT node_id, incarnation, priority,
-        (system_identifier, timeline, database_oid) = (s.system_identifier, c.timeline_id, d.oid) AS same_database
-      FROM p2p.node, pg_control_system() AS s, pg_control_checkpoint() AS c, pg_database AS d
+        (n.system_identifier, n.timeline, n.database_oid) = (s.system_identifier, c.timeline_id, d.oid) AS same_database
+      FROM p2p.node AS n, pg_control_system() AS s, pg_control_checkpoint() AS c, pg_database AS d
       WHERE d.datname = current_database()`);
     const known = rows[0];
     if (known && known.node_id !== nodeId) {

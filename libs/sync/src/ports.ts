@@ -11,7 +11,7 @@ export interface Identity {
 export interface Feed {
   /**
    * Opens a window or a piece of a first copy over those of the request's tables that we share.
-   * @param except feeds (`feedName`) whose rows the reader has already: what came by way of them is left out
+   * @param except nodes whose rows the reader has already: what came by way of them is left out where it was merged
    *   unchanged. A row whose state was merged of what they sent and what was here is our own: they lack our part of it. What
    *   came by way of a node is forgotten to have done so when that node's feed is begun anew (another epoch): it may have
    *   lost it.

@@ -1,5 +1,8 @@
-import { inData, inMeta, inStage, keysEqual, metaKeys, stagedKeys } from '../keys';
+import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, stagedKeys } from '../keys';
 import type { Stage } from './stage';
+
+/** Rows in conflict that are handled at a time. */
+export const concurrentBatch = 1000;
 
 /** The statements by which one table's part of a window becomes rows, in the order in which they run. */
 export interface MergeStatements {
@@ -9,7 +12,8 @@ export interface MergeStatements {
   readonly put: string;
   readonly putNew: string;
   readonly markNew: string;
-  readonly concurrent: string;
+  /** The next of them after a key, or the first. */
+  readonly concurrent: (after: boolean) => string;
 }
 
 /**
@@ -65,11 +69,12 @@ export function mergeStatements({ shape, columns, source, literals }: Stage): Me
         WHERE NOT EXISTS (SELECT FROM ${shape.meta} AS m WHERE ${metaIsStaged}) ORDER BY ${order}
         ON CONFLICT DO NOTHING RETURNING deleted
       ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live FROM fresh`,
-    concurrent: `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key,
+    concurrent: (after) => `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key,
         m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, ${imageOf(shape.columns.map((c) => [c.name, `d.${c.ident}`]))} AS image,
         s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${imageOf(columns.map((c, i) => [c.name, `s.c${i + 1}`]))} AS staged
       FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} LEFT JOIN ${shape.name} AS d ON ${dataIsStaged}
-      WHERE (${verdict}) = 'concurrent' AND m.xid <> pg_current_xact_id() ORDER BY ${order} LIMIT 1000`,
+      WHERE (${verdict}) = 'concurrent'${after ? ` AND ${keysAfter(shape, inMeta('m'), (column, i) => `$${literals.length + 1 + i}::text::${column.type}`)}` : ''}
+      ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch}`,
   };
 }
 

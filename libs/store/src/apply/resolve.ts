@@ -10,7 +10,7 @@ import {
 import type { PoolClient } from 'pg';
 import { inData, inMeta, keysEqual } from '../keys';
 import type { TableShape } from '../table-shape';
-import type { MergeStatements } from './merge-sql';
+import { concurrentBatch, type MergeStatements } from './merge-sql';
 import type { Stage } from './stage';
 
 type Vector = Record<string, number> | null;
@@ -56,13 +56,16 @@ export async function resolveConcurrent(
 ): Promise<Resolution> {
   let changed = 0;
   let conflicts = 0;
+  let after: readonly string[] = [];
   for (;;) {
-    const { rows } = await client.query<ConcurrentRow>(statements.concurrent, [...stage.literals]);
-    const merged = rows.map((row) => mergeRow(row));
-    await write(client, stage.shape, merged, via);
-    changed += merged.filter((row) => row.changed).length;
+    const text = statements.concurrent(after.length > 0);
+    const { rows } = await client.query<ConcurrentRow>(text, [...stage.literals, ...after]);
+    const merged = rows.map(mergeRow).filter((row) => row.changed);
+    if (merged.length > 0) await write(client, stage.shape, merged, via);
+    changed += merged.length;
     conflicts += merged.filter((row) => row.conflict).length;
-    if (rows.length < 1000) return { changed, conflicts };
+    if (rows.length < concurrentBatch) return { changed, conflicts };
+    after = rows.at(-1)!.key;
   }
 }
 
@@ -71,6 +74,8 @@ interface MergedRow {
   readonly state: RowState;
   readonly visible: RowVersion;
   readonly changed: boolean;
+  /** Whether the sender has all of it: then it need not be told again. */
+  readonly asSent: boolean;
   /** Whether the table's row has to change. */
   readonly shown: boolean;
   readonly conflict: boolean;
@@ -95,22 +100,22 @@ function mergeRow(row: ConcurrentRow): MergedRow {
     state,
     visible,
     changed: !sameState(state, ours),
+    asSent: sameState(state, theirs),
     shown: !sameVersion(visible, main),
     conflict: state.length > 1 && state.length > ours.length,
   };
 }
 
-/** Rows whose state did not change are written too: their xid tells that they were looked at in this transaction. */
 async function write(client: PoolClient, shape: TableShape, merged: readonly MergedRow[], via: string): Promise<void> {
   const records = JSON.stringify(
-    merged.map(({ key, state, visible, changed, shown }) => {
+    merged.map(({ key, state, visible, asSent, shown }) => {
       const others = state.filter((version) => version !== visible);
       const siblings = others.length > 0 ? others.map(toStored) : null;
-      return { key, ...toStored(visible), siblings, changed, shown };
+      return { key, ...toStored(visible), siblings, via: asSent ? via : null, shown };
     }),
   );
   const from = `jsonb_to_recordset($1::jsonb) AS r (key jsonb, stamp int8, origin text, priority int4, past jsonb, deleted bool,
-    image jsonb, siblings jsonb, changed bool, shown bool)`;
+    image jsonb, siblings jsonb, via text, shown bool)`;
   const inRecord = (column: { type: string }, i: number) => `(r.key ->> ${i})::${column.type}`;
   const dataIsRecord = keysEqual(shape, inData('d'), inRecord);
   await client.query(`DELETE FROM ${shape.name} AS d USING ${from} WHERE r.shown AND r.deleted AND ${dataIsRecord}`, [
@@ -127,9 +132,9 @@ async function write(client: PoolClient, shape: TableShape, merged: readonly Mer
   );
   await client.query(
     `UPDATE ${shape.meta} AS m SET stamp = r.stamp, origin = r.origin, priority = r.priority, past = r.past, deleted = r.deleted,
-       siblings = nullif(r.siblings, 'null'), xid = pg_current_xact_id(), via = CASE WHEN r.changed THEN $2 ELSE m.via END
+       siblings = nullif(r.siblings, 'null'), xid = pg_current_xact_id(), via = r.via
      FROM ${from} WHERE ${keysEqual(shape, inMeta('m'), inRecord)}`,
-    [records, via],
+    [records],
   );
 }
 

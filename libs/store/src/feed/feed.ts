@@ -21,8 +21,12 @@ export interface FeedOptions {
   readonly limit: number;
 }
 
-/** What is still to be read of a window, once its snapshot is known. */
-type Part = { frame: Frame } | { shape: TableShape; versions: string };
+/** One table's rows of a window that is open: as columns where they are few and small, as a stream of COPY text otherwise. */
+interface Part {
+  readonly shape: TableShape;
+  readonly columns: ((client: PoolClient) => Promise<Frame | null>) | null;
+  readonly versions: string;
+}
 
 const attempts = 4;
 
@@ -46,7 +50,8 @@ export class PostgresFeed {
       try {
         return await this.tryOpen(request, options);
       } catch (error) {
-        if (attempt === attempts || !(await this.mended(error, request))) return rethrowAway(error);
+        if (attempt === attempts || !isShapeChange(sqlState(error), String(error))) return rethrowAway(error);
+        await this.shapes.refresh();
       }
     }
   }
@@ -67,31 +72,23 @@ export class PostgresFeed {
 
   private async openWindow(client: PoolClient, shapes: TableShape[], from: Snapshot, { except, limit }: FeedOptions) {
     const found = await probe(client, shapes, from, except, limit);
-    await assertShapes(
-      client,
-      found.tables.map(({ shape }) => shape),
-    );
-    const cut = await findCut(client, found.tables, from, except, limit);
+    const cut = await findCut(client, found.tables, from, found.except, limit);
     const { bounds, to } = boundsOf(from, found.present, cut);
-    const parts: Part[] = [];
-    for (const { shape, count } of found.tables) {
-      const frame = fitsColumns(count) ? await readColumns(client, shape, bounds, except) : null;
-      parts.push(frame ? { frame } : { shape, versions: versionsWithin(shape, bounds, except) });
-    }
+    const parts = found.tables.map(({ shape, count }) => ({
+      shape,
+      columns: fitsColumns(count) ? (reader: PoolClient) => readColumns(reader, shape, bounds, found.except) : null,
+      versions: versionsWithin(shape, bounds, found.except),
+    }));
     const head = this.head(shapes, { kind: 'window', from, to, more: cut !== null, at: null, next: null });
-    const knowledge = cut === null ? found.knowledge : null;
-    return this.outgoing(client, head, parts, knowledge, found, from.xmax);
+    return this.outgoing(client, head, parts, cut === null ? found.knowledge : null, found, from.xmax);
   }
 
   private async openPiece(client: PoolClient, shapes: TableShape[], at: CopyPoint | null, { limit }: FeedOptions) {
     const plan = await planPiece(client, shapes, at, limit);
-    await assertShapes(
-      client,
-      plan.parts.map(({ shape }) => shape),
-    );
     const { present: to, next } = plan;
     const head = this.head(shapes, { kind: 'copy', from: to, to, more: next !== null, at, next });
-    return this.outgoing(client, head, plan.parts, null, { rows: plan.rows, own: plan.rows }, 0n);
+    const parts = plan.parts.map((part) => ({ ...part, columns: null }));
+    return this.outgoing(client, head, parts, null, { rows: plan.rows, own: plan.rows }, 0n);
   }
 
   private head(
@@ -125,31 +122,31 @@ export class PostgresFeed {
       if (failed) client.release(true);
       else await rollback(client);
     };
-    const mend = (error: unknown, shape: TableShape) => this.mendLater(error, shape, fromXid);
+    const mend = (error: unknown) => this.mendLater(error, parts, fromXid);
     async function* frames(): AsyncGenerator<Frame> {
       if (!open) throw new Error('This window was read already');
       let sent = 0;
       let complete = false;
       try {
+        await assertShapes(client, parts);
         yield head;
         for (const part of parts) {
-          if ('frame' in part) {
-            yield part.frame;
-            if (part.frame.type === 'rows') sent += part.frame.count;
-          } else {
-            try {
-              for await (const frame of copyRows(client, part.shape, part.versions)) {
-                if (frame.type === 'copied') sent += frame.count;
-                yield frame;
-              }
-            } catch (error) {
-              await close(true);
-              throw await mend(error, part.shape);
-            }
+          const columns = await part.columns?.(client);
+          if (columns?.type === 'rows') {
+            sent += columns.count;
+            yield columns;
+            continue;
+          }
+          for await (const frame of copyRows(client, part.shape, part.versions)) {
+            if (frame.type === 'copied') sent += frame.count;
+            yield frame;
           }
         }
         yield { type: 'end', rows: sent, knowledge };
         complete = true;
+      } catch (error) {
+        await close(true);
+        throw await mend(error);
       } finally {
         await close(!complete);
       }
@@ -157,29 +154,16 @@ export class PostgresFeed {
     return { head, rows, own, frames, close: () => close() };
   }
 
-  /** Whether an error was of the kind that a second look mends, having mended what was to mend. */
-  private async mended(error: unknown, request: FeedRequest): Promise<boolean> {
+  /** Looks after what made the reading of a window fail, so that the next one succeeds. */
+  private async mendLater(error: unknown, parts: readonly Part[], fromXid: bigint): Promise<unknown> {
     const state = sqlState(error);
-    if (error instanceof ShapeChanged || isShapeChange(state, String(error))) {
-      await this.shapes.refresh();
-      return true;
-    }
-    if (state !== 'P2001') return false;
-    for (const name of request.tables) {
-      const shape = this.shapes.get(name);
-      if (shape) await this.mend(shape, request.kind === 'window' ? request.from.xmax : 0n);
-    }
-    return true;
-  }
-
-  private async mendLater(error: unknown, shape: TableShape, fromXid: bigint): Promise<unknown> {
-    const state = sqlState(error);
-    if (isShapeChange(state, String(error))) await this.shapes.refresh();
-    else if (state === 'P2001') await this.mend(shape, fromXid);
+    if (error instanceof ShapeChanged || isShapeChange(state, String(error))) await this.shapes.refresh();
+    else if (state === 'P2001') for (const { shape } of parts) await this.mend(shape, fromXid);
     else return error;
+    const what = (error as Error).message;
     return new Problem(
       'busy',
-      `${shape.name} changed while a window was read from it. Ask again.`,
+      `A table changed while a window was read from it: ${what}. It is read anew.`,
       {},
       { cause: error },
     );
@@ -190,7 +174,8 @@ export class PostgresFeed {
 class ShapeChanged extends Error {}
 
 /** Columns may have come or gone since we last looked: none of their values may be left out of a window (invariant 6). */
-async function assertShapes(client: PoolClient, shapes: readonly TableShape[]): Promise<void> {
+async function assertShapes(client: PoolClient, parts: readonly Part[]): Promise<void> {
+  const shapes = parts.map(({ shape }) => shape);
   if (shapes.length === 0) return;
   const { rows } = await client.query<{ fingerprint: string | null }>({
     name: 'p2p_fingerprints',

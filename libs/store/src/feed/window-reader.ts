@@ -20,6 +20,8 @@ export interface Probe {
   readonly tables: readonly { readonly shape: TableShape; readonly count: number; readonly own: number }[];
   readonly rows: number;
   readonly own: number;
+  /** The feeds whose rows are left out, by name and epoch as our positions have it. */
+  readonly except: readonly string[];
 }
 
 /** Bounds of a window in transaction ids, as texts. */
@@ -41,18 +43,25 @@ export async function probe(
 ): Promise<Probe> {
   const counts = shapes.map(
     (shape) => `(SELECT ARRAY[count(*), count(*) FILTER (WHERE p.via IS NULL)] FROM
-      (SELECT * FROM ${windowCondition(shape, 'v.via', bound)} AS q LIMIT $5) AS p)`,
+      (SELECT * FROM ${windowCondition(shape, 'v.via', { ...bound, except: '(SELECT via FROM left_out)::text[]' })} AS q LIMIT $5) AS p)`,
   );
-  const { rows } = await client.query<{ snapshot: string; knowledge: WireKnowledge; counts: [number, number][] }>(
+  const { rows } = await client.query<{
+    snapshot: string;
+    knowledge: WireKnowledge;
+    except: string[];
+    counts: [number, number][];
+  }>(
     prepared(
-      `SELECT pg_current_snapshot()::text AS snapshot,
+      `WITH left_out AS MATERIALIZED (SELECT ARRAY(SELECT node || '~' || epoch FROM p2p.position WHERE node = ANY ($4::text[])) AS via)
+      SELECT pg_current_snapshot()::text AS snapshot,
         (SELECT coalesce(jsonb_object_agg(node, jsonb_build_object('cursor', epoch || '/' || snapshot, 'tables', tables)), '{}')
            FROM p2p.position WHERE cardinality(tables) > 0) AS knowledge,
+        (SELECT via FROM left_out) AS except,
         to_json(ARRAY[${counts.join(', ')}]::int8[]) AS counts`,
       [String(from.xmax), String(noXid), from.xip.map(String), except, limit + 1],
     ),
   );
-  const { snapshot, knowledge, counts: found } = rows[0]!;
+  const { snapshot, knowledge, except: feeds, counts: found } = rows[0]!;
   const present = parsePgSnapshot(snapshot);
   if (from.xmax > present.xmax) {
     throw new Problem('bad_cursor', `The cursor lies ahead of this node's transactions (${formatSnapshot(from)}).`);
@@ -61,7 +70,7 @@ export async function probe(
     .map((shape, i) => ({ shape, count: found[i]![0], own: found[i]![1] }))
     .filter(({ count }) => count > 0);
   const sum = (of: 'count' | 'own') => tables.reduce((total, table) => total + table[of], 0);
-  return { present, knowledge, tables, rows: sum('count'), own: sum('own') };
+  return { present, knowledge, tables, rows: sum('count'), own: sum('own'), except: feeds };
 }
 
 /**

@@ -1,0 +1,95 @@
+import { type FeedRequest, nextRequest } from '@pgmesh/core';
+import { PostgresStore, type StoreOptions } from '@pgmesh/store';
+import { decodeFrames, encodeFrame, type Frame } from '@pgmesh/wire';
+import { createDatabase, type TestDatabase } from './database';
+
+/** A node's database with its store, without a network around it. */
+export interface StoreNode extends AsyncDisposable {
+  readonly db: TestDatabase;
+  readonly store: PostgresStore;
+  readonly id: string;
+  sql: TestDatabase['sql'];
+}
+
+/** A new database with `schema` in it, its tables under capture. */
+export async function storeNode(
+  id: string,
+  schema: string,
+  tables: readonly string[] = ['*'],
+  options: Partial<StoreOptions> & { base?: string } = {},
+): Promise<StoreNode> {
+  const db = await createDatabase(options.base);
+  await db.pool.query(schema);
+  const store = await openStore(db, id, tables, options);
+  return {
+    db,
+    store,
+    id,
+    sql: db.sql.bind(db),
+    async [Symbol.asyncDispose]() {
+      await store.close();
+      await db[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export function openStore(
+  db: TestDatabase,
+  nodeId: string,
+  tables: readonly string[] = ['*'],
+  options: Partial<StoreOptions> = {},
+): Promise<PostgresStore> {
+  return PostgresStore.open({ url: db.url, nodeId, tables, ...options });
+}
+
+/** Brings all that `from` has and `to` lacks, window by window, through the wire's encoding. Returns the rows that travelled. */
+export async function pull(from: Pick<StoreNode, 'store' | 'id'>, to: Pick<StoreNode, 'store' | 'id'>, limit = 20_000): Promise<number> {
+  let rows = 0;
+  let last: FeedRequest['kind'] | null = null;
+  for (let steps = 0; steps < 10_000; steps++) {
+    const { epoch, nodeId } = from.store.identity;
+    const shared = to.store.tables().filter((table) => from.store.tables().includes(table));
+    const request = nextRequest(await to.store.inbox.position(nodeId), epoch, shared, last);
+    if (!request) return rows;
+    const window = await from.store.feed.open(request, { except: [to.id], limit });
+    const applied = await to.store.inbox.apply(decodeFrames(encoded(window.frames())));
+    if (applied.outcome !== 'applied') throw new Error(`The window did not connect: ${JSON.stringify(applied.head)}`);
+    rows += applied.rows;
+    last = request.kind;
+    if (request.kind === 'window' && !window.head.more) return rows;
+  }
+  throw new Error('The pull came to no end');
+}
+
+async function* encoded(frames: AsyncIterable<Frame>): AsyncGenerator<Uint8Array> {
+  for await (const frame of frames) yield encodeFrame(frame);
+}
+
+/** Pulls in a ring until all nodes have everything. */
+export async function settle(...nodes: readonly Pick<StoreNode, 'store' | 'id'>[]): Promise<void> {
+  for (let round = 0; round < nodes.length; round++) {
+    for (const to of nodes) for (const from of nodes) if (from !== to) await pull(from, to);
+  }
+}
+
+/** A table's rows and versions as text, for comparing nodes byte for byte (property P2). */
+export async function contents(node: Pick<StoreNode, 'db' | 'store'>, table: string): Promise<{ rows: string[]; versions: string[] }> {
+  const shape = node.store.find(table);
+  if (!shape) throw new Error(`${table} is not shared`);
+  const columns = shape.columns.map((column) => column.ident).join(', ');
+  const keys = shape.key.map((_, i) => `key${i + 1}`).join(', ');
+  const rows = await node.db.sql<{ line: string }>(`SELECT x::text AS line FROM (SELECT ${columns} FROM ${shape.name}) AS x ORDER BY 1`);
+  const versions = await node.db.sql<{ line: string }>(
+    `SELECT x::text AS line FROM (SELECT ${keys}, stamp, origin, priority, past, fields, siblings, deleted FROM ${shape.meta}) AS x ORDER BY 1`,
+  );
+  return { rows: rows.map(({ line }) => line), versions: versions.map(({ line }) => line) };
+}
+
+/** Asserts that all nodes hold the same rows and versions of all their tables. */
+export async function expectEqual(...nodes: readonly Pick<StoreNode, 'db' | 'store'>[]): Promise<void> {
+  const [first, ...rest] = nodes;
+  for (const table of first!.store.tables()) {
+    const wanted = await contents(first!, table);
+    for (const other of rest) expect({ table, ...(await contents(other, table)) }).toEqual({ table, ...wanted });
+  }
+}
