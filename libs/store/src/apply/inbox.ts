@@ -8,7 +8,6 @@ import type { TableShape } from '../table-shape';
 import { Collision, mergeStage } from './merge';
 import { learnFrom, positionAfter, readKnowledge, readPosition, writePosition } from './positions';
 import { copyStage, literalStage, type Stage } from './stage';
-import { checkStamps } from './stamps';
 
 export type Applied =
   | {
@@ -113,7 +112,7 @@ export class PostgresInbox {
   private async merge(client: PoolClient, arrival: Arrival): Promise<Applied> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.tryMerge(client, arrival);
+        return await this.tryMerge(client, arrival, attempt > 1);
       } catch (error) {
         await client.query('ROLLBACK');
         const state = sqlState(error);
@@ -121,17 +120,17 @@ export class PostgresInbox {
         if (error instanceof Collision) await this.options.adopt(error.stage.shape);
         else if (isShapeChange(state, String(error)))
           await this.shapes.refresh().then(() => client.query('DISCARD PLANS'));
-        else if (!retried.has(state ?? '')) return this.refused(error);
+        else if (!retried.has(state ?? '') && !(state === '23505' && attempt === 1)) return this.refused(error);
         await sleep(Math.random() * 20 * 2 ** attempt);
       }
     }
   }
 
-  private async tryMerge(client: PoolClient, { head, stages, end }: Arrival): Promise<Applied> {
+  private async tryMerge(client: PoolClient, { head, stages, end }: Arrival, careful: boolean): Promise<Applied> {
     // Replica role keeps the users' triggers and foreign keys out of it (trap 29); p2p.mode holds this transaction's own id, so
     // that a setting that survived it would suppress nothing (trap 31). The lock time-out is below deadlock_timeout: where a
     // user's transaction and ours wait for each other, it is ours that gives way.
-    await client.query(`BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '400ms';
+    await client.query(`BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '400ms'; SET LOCAL work_mem = '64MB';
       SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true)`);
     const before = await readPosition(client, head.node, true);
     const position = positionAfter(before, head);
@@ -143,9 +142,10 @@ export class PostgresInbox {
     let changed = 0;
     let conflicts = 0;
     const tables: Record<string, number> = {};
+    const { maxDrift } = this.options;
+    const merge = { via: feedName(head.node, head.epoch), sender: head.node, maxDrift, careful };
     for (const stage of [...stages].sort((a, b) => (a.shape.name < b.shape.name ? -1 : 1))) {
-      await checkStamps(client, stage, head.node, this.options);
-      const merged = await mergeStage(client, stage, feedName(head.node, head.epoch));
+      const merged = await mergeStage(client, stage, merge);
       rows += stage.count;
       changed += merged.changed;
       conflicts += merged.conflicts;

@@ -8,10 +8,13 @@ export const concurrentBatch = 1000;
 export interface MergeStatements {
   readonly lock: string;
   readonly mark: string;
+  readonly census: string;
+  /** `all`: every staged row has won, so that it need not be asked again of each. */
   readonly remove: string;
-  readonly put: string;
-  readonly putNew: string;
-  readonly markNew: string;
+  readonly put: ((all: boolean) => string) | null;
+  readonly putMissing: string;
+  readonly putNew: (careful: boolean) => string;
+  readonly markNew: (careful: boolean) => string;
   /** The next of them after a key, or the first. */
   readonly concurrent: (after: boolean) => string;
 }
@@ -37,37 +40,44 @@ export function mergeStatements({ shape, columns, source, literals }: Stage): Me
   const dataIsStaged = keysEqual(shape, inData('d'), inStage('s'));
   const updates = columns
     .filter((column) => !column.always)
-    .map((column) => `${column.ident} = excluded.${column.ident}`);
+    .map((column) => `${column.ident} = s.c${columns.indexOf(column) + 1}`);
+  const isNew = `NOT EXISTS (SELECT FROM ${shape.meta} AS m WHERE ${metaIsStaged})`;
   // What this very transaction has marked with the staged version is what stands now.
   const won = `m.stamp = s.v1 AND m.origin = s.v2 AND m.xid = pg_current_xact_id()`;
   return {
-    // Data before metadata, in key order: the order in which users' own writes lock.
-    lock: `SELECT count(*) FROM (SELECT FROM ${shape.name} AS d JOIN (${source}) AS s ON ${dataIsStaged}
-      ORDER BY ${shape.key.map((c) => `d.${c.ident}`).join(', ')} FOR NO KEY UPDATE OF d) AS locked`,
-    mark: `WITH judged AS MATERIALIZED (
-        SELECT s.*, ${verdict} AS verdict FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} FOR UPDATE OF m
-      ), marked AS (
+    // Data before metadata, in key order: the order in which users' own writes lock. The stamps are looked at on the way.
+    lock: `SELECT (SELECT count(*) FROM (SELECT FROM ${shape.name} AS d JOIN (${source}) AS s ON ${dataIsStaged}
+        ORDER BY ${shape.key.map((c) => `d.${c.ident}`).join(', ')} FOR NO KEY UPDATE OF d) AS l) AS locked,
+      max(s.v1) AS stamp, max(CASE WHEN s.v6 IS NOT NULL THEN p2p.highest_stamp(s.v6) END) AS sibling, p2p.clock() AS now
+      FROM (${source}) AS s`,
+    // A metadata row that somebody else changes meanwhile is judged again by the UPDATE itself, in its newest version.
+    mark: `WITH marked AS (
         UPDATE ${shape.meta} AS m SET stamp = s.v1, origin = s.v2, priority = s.v3, past = s.v4, fields = s.v5, siblings = NULL,
           deleted = s.v7, via = ${via}, xid = pg_current_xact_id()
-        FROM judged AS s WHERE s.verdict = 'newer' AND ${metaIsStaged} RETURNING m.deleted
+        FROM (${source}) AS s WHERE ${metaIsStaged} AND (${verdict}) = 'newer' RETURNING m.deleted
       )
-      SELECT (SELECT count(*) FROM judged) AS matched,
-        (SELECT count(*) FROM judged WHERE verdict = 'concurrent') AS concurrent,
-        count(*) FILTER (WHERE deleted) AS removed, count(*) FILTER (WHERE NOT deleted) AS put FROM marked`,
+      SELECT count(*) FILTER (WHERE deleted) AS removed, count(*) FILTER (WHERE NOT deleted) AS put FROM marked`,
+    census: `SELECT count(*) AS matched, count(*) FILTER (WHERE (${verdict}) = 'concurrent') AS concurrent
+      FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}`,
     remove: `DELETE FROM ${shape.name} AS d USING (${source}) AS s, ${shape.meta} AS m
       WHERE s.v7 AND ${metaIsStaged} AND ${won} AND ${dataIsStaged}`,
-    put: `INSERT INTO ${shape.name} AS d (${idents}) OVERRIDING SYSTEM VALUE
-      SELECT ${values} FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} WHERE NOT s.v7 AND ${won} ORDER BY ${order}
-      ON CONFLICT (${keys}) DO ${updates.length > 0 ? `UPDATE SET ${updates.join(', ')}` : 'NOTHING'}`,
-    putNew: `INSERT INTO ${shape.name} (${idents}) OVERRIDING SYSTEM VALUE
-      SELECT ${values} FROM (${source}) AS s
-      WHERE NOT s.v7 AND NOT EXISTS (SELECT FROM ${shape.meta} AS m WHERE ${metaIsStaged}) ORDER BY ${order}
+    put:
+      updates.length === 0
+        ? null
+        : (
+            all,
+          ) => `UPDATE ${shape.name} AS d SET ${updates.join(', ')} FROM (${source}) AS s${all ? '' : `, ${shape.meta} AS m`}
+      WHERE NOT s.v7 AND ${dataIsStaged}${all ? '' : ` AND ${metaIsStaged} AND ${won}`}`,
+    putMissing: `INSERT INTO ${shape.name} AS d (${idents}) OVERRIDING SYSTEM VALUE
+      SELECT ${values} FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} WHERE NOT s.v7 AND ${won}
+        AND NOT EXISTS (SELECT FROM ${shape.name} AS d WHERE ${dataIsStaged}) ORDER BY ${order}
       ON CONFLICT (${keys}) DO NOTHING`,
-    markNew: `WITH fresh AS (
+    putNew: (careful) => `INSERT INTO ${shape.name} (${idents}) OVERRIDING SYSTEM VALUE
+      SELECT ${values} FROM (${source}) AS s WHERE NOT s.v7${careful ? ` AND ${isNew} ORDER BY ${order} ON CONFLICT (${keys}) DO NOTHING` : ''}`,
+    markNew: (careful) => `WITH fresh AS (
         INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, past, fields, siblings, deleted, via, xid)
         SELECT ${order}, s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${via}, pg_current_xact_id() FROM (${source}) AS s
-        WHERE NOT EXISTS (SELECT FROM ${shape.meta} AS m WHERE ${metaIsStaged}) ORDER BY ${order}
-        ON CONFLICT DO NOTHING RETURNING deleted
+        ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted
       ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live FROM fresh`,
     concurrent: (after) => `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key,
         m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, ${imageOf(shape.columns.map((c) => [c.name, `d.${c.ident}`]))} AS image,

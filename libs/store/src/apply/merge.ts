@@ -3,6 +3,16 @@ import { prepared } from '../prepared';
 import { mergeStatements } from './merge-sql';
 import { resolveConcurrent } from './resolve';
 import type { Stage } from './stage';
+import { checkStamps } from './stamps';
+
+export interface MergeOptions {
+  /** The feed that the window came by. */
+  readonly via: string;
+  readonly sender: string;
+  /** How far ahead of our clock a version may be stamped, in microseconds. */
+  readonly maxDrift: number;
+  readonly careful: boolean;
+}
 
 export interface Merged {
   readonly changed: number;
@@ -22,25 +32,40 @@ export class Collision extends Error {
 /**
  * Merges one table's part of a window. All but true conflicts is done by statements over the whole part; deletes come before
  * inserts, so that a key that changed hands within the window is free.
- * @throws Collision when the transaction has to be begun again
+ * @param careful whether rows may have appeared here that the statements did not see; a large part is tried without at first
+ * @throws Collision, unique_violation when the transaction has to be begun again, carefully
+ * @throws Problem `clock_drift`
  */
-export async function mergeStage(client: PoolClient, stage: Stage, via: string): Promise<Merged> {
+export async function mergeStage(client: PoolClient, stage: Stage, merge: MergeOptions): Promise<Merged> {
   const statements = mergeStatements(stage);
-  const run = (text: string, more: readonly unknown[] = []): Promise<QueryResult> => {
+  const run = (text: string, more: readonly unknown[] = []): Promise<QueryResult<Record<string, number>>> => {
     const values = [...stage.literals, ...more];
     return client.query(stage.literals.length > 0 ? prepared(text, values) : { text, values });
   };
-  await run(statements.lock);
-  const { matched, concurrent, removed, put } = (await run(statements.mark, [via])).rows[0] as Record<string, number>;
-  if (removed! > 0) await run(statements.remove);
-  if (put! > 0) await run(statements.put);
-  const fresh = stage.count - matched!;
+  const counts = async (text: string, more?: readonly unknown[]) => (await run(text, more)).rows[0]!;
+
+  const { stamp, sibling, now } = await counts(statements.lock);
+  checkStamps(stage, Math.max(stamp ?? 0, sibling ?? 0), now!, merge);
+
+  const { removed = 0, put = 0 } = await counts(statements.mark, [merge.via]);
+  const all = removed + put === stage.count;
+  if (removed > 0) await run(statements.remove);
+  if (put > 0) {
+    const updated = (statements.put && (await run(statements.put(all))).rowCount) ?? 0;
+    const missing = updated === put ? 0 : ((await run(statements.putMissing)).rowCount ?? 0);
+    if (statements.put && updated + missing !== put) throw new Collision(stage);
+  }
+  if (all) return { changed: stage.count, conflicts: 0 };
+
+  const { matched = 0, concurrent = 0 } = await counts(statements.census);
+  const fresh = stage.count - matched;
   if (fresh > 0) {
-    const inserted = (await run(statements.putNew)).rowCount ?? 0;
-    const { marked, live } = (await run(statements.markNew, [via])).rows[0] as Record<string, number>;
+    const careful = merge.careful || matched > 0 || stage.literals.length > 0;
+    const inserted = (await run(statements.putNew(careful))).rowCount;
+    const { marked, live } = await counts(statements.markNew(careful), [merge.via]);
     if (marked !== fresh || live !== inserted) throw new Collision(stage);
   }
   const resolved =
-    concurrent! > 0 ? await resolveConcurrent(client, stage, statements, via) : { changed: 0, conflicts: 0 };
-  return { changed: removed! + put! + fresh + resolved.changed, conflicts: resolved.conflicts };
+    concurrent > 0 ? await resolveConcurrent(client, stage, statements, merge.via) : { changed: 0, conflicts: 0 };
+  return { changed: removed + put + fresh + resolved.changed, conflicts: resolved.conflicts };
 }
