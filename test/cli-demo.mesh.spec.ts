@@ -117,7 +117,7 @@ async function processesNaming(text: string): Promise<string[]> {
 }
 
 async function listening(): Promise<AsyncDisposable & { port: number }> {
-  const server = createServer();
+  const server = createServer((socket) => socket.destroy());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };
   return { port, [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())) };

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DemoNode, type LogLine, type Ready } from './demo-node';
-import { Screen } from './screen';
+import { isTrouble, Screen } from './screen';
 import { tour } from './tour';
 
 export interface DemoOptions {
@@ -84,7 +84,7 @@ export class Demo {
 
   private heard(node: DemoNode, line: LogLine): void {
     // Until all are up, one or another does not answer yet; and what ends a node is told when it has ended.
-    if (this.complete || (line.code !== 'unreachable' && !isFailure(line))) this.screen.logged(node.name, line);
+    if (this.complete || !isTrouble(line)) this.screen.logged(node.name, line);
     if (line.msg !== 'peer_connected') return;
     const peers = this.connected.get(node.name) ?? new Set();
     this.connected.set(node.name, peers.add(String(line.peer)));
@@ -108,5 +108,3 @@ export class Demo {
     return stopped;
   }
 }
-
-const isFailure = ({ level }: LogLine): boolean => level === 'error' || level === 'fatal';

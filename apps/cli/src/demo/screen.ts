@@ -39,7 +39,7 @@ export class Screen {
   }
 }
 
-const isTrouble = ({ level }: LogLine): boolean => level === 'warn' || level === 'error' || level === 'fatal';
+export const isTrouble = ({ level }: LogLine): boolean => level === 'warn' || level === 'error' || level === 'fatal';
 
 /** An event in words; null for what the screen leaves out. */
 function tell(line: LogLine): string | null {

@@ -26,18 +26,23 @@ export function problemOf(thrown: unknown): Problem {
   if (thrown instanceof FrameError) return new Problem('bad_request', `${thrown.message}.`);
   if (thrown instanceof URIError) return new Problem('bad_request', 'The path is not percent-encoded UTF-8.');
   if (thrown instanceof HttpException) {
-    const said = thrown.getResponse();
     const code = codeOf(thrown.getStatus());
-    return new Problem(
-      code,
-      thrown.message,
-      typeof said === 'object' && code === 'unavailable' ? { health: said } : {},
-    );
+    const findings = code === 'unavailable' ? healthFindings(thrown.getResponse()) : null;
+    return findings
+      ? new Problem(code, findings.join(' '), { health: thrown.getResponse() })
+      : new Problem(code, thrown.message);
   }
   return (
     refusedByExpress(thrown) ??
     new Problem('internal', 'Something went wrong here, not in the request. The log of this node says what.')
   );
+}
+
+/** What a health check that failed found, in words. */
+function healthFindings(said: unknown): string[] | null {
+  const { error } = said as { error?: unknown };
+  if (typeof error !== 'object' || error === null) return null;
+  return Object.values(error).map((finding: { message?: unknown }) => String(finding.message ?? 'It is down.'));
 }
 
 /** What the body parser and the router refuse before any controller: bad JSON, too large, unknown encoding. */

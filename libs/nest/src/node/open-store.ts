@@ -34,7 +34,11 @@ export const openPostgresStore: OpenStore = async ({ databaseUrl, nodeId, priori
     async changes(table, query) {
       const shape = store.find(table);
       if (!shape) throw new Problem('not_found', `${table} is not shared any more.`);
-      return store.changes(shape, query);
+      return store.changes(shape, query).catch((error: unknown) => {
+        throw isOfTheKeyIn(query.cursor, error)
+          ? new Problem('bad_cursor', 'The cursor is not one that this node gave.')
+          : error;
+      });
     },
     async health() {
       const { away, error, idle } = await store.health();
@@ -43,3 +47,9 @@ export const openPostgresStore: OpenStore = async ({ databaseUrl, nodeId, priori
     },
   };
 };
+
+/** A cursor carries a key, which PostgreSQL alone can read: one that it cannot read (SQLSTATE class 22) was tampered with. */
+function isOfTheKeyIn(cursor: string | undefined, error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return cursor !== undefined && typeof code === 'string' && code.startsWith('22');
+}
