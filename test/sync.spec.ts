@@ -206,7 +206,7 @@ describe('what gets lost', () => {
     await allLive(a, b);
     const from = (await b.store.inbox.position('a'))!.snapshot;
     a.store.write('public.items', '1', 'x');
-    const early = await a.store.feed.open({ kind: 'window', tables, from }, { except: [], limit: 100 });
+    const early = await a.store.feed.open({ kind: 'window', tables, from }, { except: () => [], limit: 100 });
     a.store.write('public.items', '1', 'y');
     await converged(a, b);
     expect(await b.mesh.exchange.receive(early.frames(), 'b/e1')).toMatchObject({ outcome: 'applied', changed: 0 });

@@ -51,7 +51,7 @@ export async function pull(from: Pick<StoreNode, 'store' | 'id'>, to: Pick<Store
     const shared = to.store.tables().filter((table) => from.store.tables().includes(table));
     const request = nextRequest(await to.store.inbox.position(nodeId), epoch, shared, last);
     if (!request) return rows;
-    const window = await from.store.feed.open(request, { except: [to.id], limit });
+    const window = await from.store.feed.open(request, { except: () => [to.id], limit });
     const applied = await to.store.inbox.apply(decodeFrames(encoded(window.frames())));
     if (applied.outcome !== 'applied') throw new Error(`The window did not connect: ${JSON.stringify(applied.head)}`);
     rows += applied.rows;

@@ -55,40 +55,19 @@ export function pushRequest(
 }
 
 /**
- * Opens what a reader does not have yet.
- *
- * What may be left out is judged by our knowledge, which moves with every window that we apply. Were one applied between the
- * judgement and the window's snapshot, rows would be left out that the reader does not have, and the window's end would
- * tell it that it has them. So it is judged again afterwards: knowledge only grows, and what lies between two equal
- * judgements is equal to both.
+ * Opens what a reader does not have yet. What may be left out is judged within the window's own snapshot: were a window applied
+ * between the judgement and the snapshot, rows would be left out that the reader does not have, and the end would tell it
+ * that it has them.
  */
-export async function openFor(
-  store: Store,
-  reader: Reader,
-  request: FeedRequest,
-  limit: number,
-): Promise<OutgoingWindow> {
-  for (let tries = 0; ; tries += 1) {
-    const known = tries < 3 ? await store.inbox.knowledge() : {};
-    const except = leftOut(known, reader, request);
-    const window = await store.feed.open(request, { except, limit });
-    if (except.every((node) => node === reader.nodeId)) return window;
-    try {
-      const still = new Set(leftOut(await store.inbox.knowledge(), reader, request));
-      if (except.every((node) => still.has(node))) return window;
-    } catch (error) {
-      await window.close();
-      throw error;
-    }
-    await window.close();
-  }
+export function openFor(store: Store, reader: Reader, request: FeedRequest, limit: number): Promise<OutgoingWindow> {
+  return store.feed.open(request, { except: (ours) => leftOut(ours, reader, request), limit });
 }
 
 /** How many rows a window without those of `except` has, counted no further than `limit`. */
 export async function countRows(
   store: Store,
   request: FeedRequest,
-  except: readonly string[],
+  except: (ours: Knowledge) => readonly string[],
   limit: number,
 ): Promise<number> {
   const window = await store.feed.open(request, { except, limit });

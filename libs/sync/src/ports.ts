@@ -7,18 +7,23 @@ export interface Identity {
   readonly epoch: string;
 }
 
+export interface FeedOptions {
+  readonly except: (ours: Knowledge) => readonly string[];
+  readonly limit: number;
+}
+
 /** Our own changes, as peers read them. */
 export interface Feed {
   /**
    * Opens a window or a piece of a first copy over those of the request's tables that we share.
-   * @param except nodes whose rows the reader has already: what came by way of them is left out where it was merged
-   *   unchanged. A row whose state was merged of what they sent and what was here is our own: they lack our part of it. What
+   * @param except judges, by what we knew when the window's snapshot was taken, of which nodes the reader has all rows
+   *   already: what came by way of them is left out where it was merged unchanged. A row whose state was merged of what they sent and what was here is our own: they lack our part of it. What
    *   came by way of a node is forgotten to have done so when that node's feed is begun anew (another epoch): it may have
    *   lost it.
    * @param limit rows after which to stop, at a boundary between transactions
    * @throws Problem `unavailable` when the database is away, `bad_cursor` when the position lies in the feed's future
    */
-  open(request: FeedRequest, options: { except: readonly string[]; limit: number }): Promise<OutgoingWindow>;
+  open(request: FeedRequest, options: FeedOptions): Promise<OutgoingWindow>;
   /** Calls back soon after any commit that changed a shared table, whoever made it, and after each window that was applied. */
   onNews(listener: () => void): () => void;
 }

@@ -116,7 +116,7 @@ export class PushLoop {
       this.#hold = null;
       return this.#send(session, reader, request);
     }
-    if ((await countRows(store, request, notUrgent(ours, reader, request), 1)) > 0)
+    if ((await countRows(store, request, (known) => notUrgent(known, reader, request), 1)) > 0)
       return this.#send(session, reader, request);
 
     this.#hold ??= { since: clock(), ours };
@@ -127,8 +127,8 @@ export class PushLoop {
       this.#hold = { since: clock(), ours };
       return { held: times.hold };
     }
-    const narrow = leftOut(ours, reader, request);
-    if ((await countRows(store, request, narrow, 1)) === 0) return this.#settled(session, reader, request);
+    if ((await countRows(store, request, (known) => leftOut(known, reader, request), 1)) === 0)
+      return this.#settled(session, reader, request);
     const hint = {
       node_id: store.identity.nodeId,
       epoch: store.identity.epoch,
@@ -156,7 +156,7 @@ export class PushLoop {
   /** It has everything. When that is because others brought it, our feed is full of rows that it need not look at again. */
   async #settled(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
     const { store, batch } = this.context;
-    if ((await countRows(store, request, [], worthPassing)) < worthPassing) return 'idle';
+    if ((await countRows(store, request, () => [], worthPassing)) < worthPassing) return 'idle';
     const window = await openFor(store, reader, request, batch);
     return this.#push(session, reader, window, request);
   }

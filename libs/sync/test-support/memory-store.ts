@@ -26,7 +26,17 @@ import {
   toWireKnowledge,
   type WindowFrame,
 } from '@pgmesh/wire';
-import type { Applied, Feed, Identity, Inbox, OutgoingWindow, Store, SyncHistory, SyncRecord } from '../src/ports';
+import type {
+  Applied,
+  Feed,
+  FeedOptions,
+  Identity,
+  Inbox,
+  OutgoingWindow,
+  Store,
+  SyncHistory,
+  SyncRecord,
+} from '../src/ports';
 import { stepOf } from '../src/step';
 
 interface Row {
@@ -158,10 +168,8 @@ export class MemoryStore implements Store {
     );
   }
 
-  async #open(
-    request: FeedRequest,
-    { except, limit }: { except: readonly string[]; limit: number },
-  ): Promise<OutgoingWindow> {
+  async #open(request: FeedRequest, { except: judge, limit }: FeedOptions): Promise<OutgoingWindow> {
+    const except = judge(this.#knowledge());
     const found =
       request.kind === 'window' ? this.#readWindow(request, except, limit) : this.#readPiece(request, except, limit);
     const { nodeId, epoch } = this.identity;
@@ -305,6 +313,6 @@ interface FoundRow {
 function rowsFrames(found: readonly FoundRow[]): RowsFrame[] {
   return [...new Set(found.map(({ table }) => table))].map((table) => {
     const rows = found.filter((one) => one.table === table).map(({ key, row }): SentRow => ({ key, state: row.state }));
-    return { type: 'rows', table, columns: ['key'], count: rows.length, literals: [JSON.stringify(rows)] };
+    return { type: 'rows', table, columns: ['key'], count: rows.length, deleted: 0, literals: [JSON.stringify(rows)] };
   });
 }

@@ -35,7 +35,7 @@ const shapes: Shapes = {
     at: orNull(point),
     next: orNull(point),
   },
-  rows: { table: text, columns: texts, count, literals: texts },
+  rows: { table: text, columns: texts, count, deleted: count, literals: texts },
   copy: { table: text, columns: texts },
   data: { bytes },
   copied: { table: text, count },

@@ -37,6 +37,8 @@ export interface RowsFrame {
   /** The table's columns, without `versionColumns`; the primary key's first. */
   readonly columns: readonly string[];
   readonly count: number;
+  /** How many of them are tombstones. */
+  readonly deleted: number;
   /** One PostgreSQL array literal a column: `versionColumns`, then `columns`. */
   readonly literals: readonly string[];
 }

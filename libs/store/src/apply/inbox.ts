@@ -1,12 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { feedName, type Knowledge, type Position } from '@pgmesh/core';
 import { type EndFrame, type Frame, FrameError, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
-import type { Pool, PoolClient } from 'pg';
+import type { Pool, PoolClient, QueryConfig } from 'pg';
 import { rethrowAway, sqlState } from '../database';
 import { isShapeChange, type Shapes } from '../shapes';
 import type { TableShape } from '../table-shape';
-import { Collision, mergeStage } from './merge';
-import { learnFrom, positionAfter, readKnowledge, readPosition, writePosition } from './positions';
+import {
+  learnFrom,
+  lockPositions,
+  positionAfter,
+  type PositionRow,
+  readKnowledge,
+  readPosition,
+  toPosition,
+  writePosition,
+} from '../positions';
+import { burst, prepared } from '../prepared';
+import { Collision, StageMerge } from './merge';
 import { copyStage, literalStage, type Stage } from './stage';
 
 export type Applied =
@@ -127,39 +137,44 @@ export class PostgresInbox {
   }
 
   private async tryMerge(client: PoolClient, { head, stages, end }: Arrival, careful: boolean): Promise<Applied> {
-    // Replica role keeps the users' triggers and foreign keys out of it (trap 29); p2p.mode holds this transaction's own id, so
-    // that a setting that survived it would suppress nothing (trap 31). The lock time-out is below deadlock_timeout: where a
-    // user's transaction and ours wait for each other, it is ours that gives way.
-    await client.query(`BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '400ms'; SET LOCAL work_mem = '64MB';
-      SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true)`);
-    const before = await readPosition(client, head.node, true);
+    const merge = {
+      via: feedName(head.node, head.epoch),
+      sender: head.node,
+      maxDrift: this.options.maxDrift,
+      careful,
+    };
+    const merges = [...stages]
+      .sort((a, b) => (a.shape.name < b.shape.name ? -1 : 1))
+      .map((stage) => new StageMerge(stage, merge));
+    // Small parts are sent along with the beginning, at once.
+    const small = merges.filter(({ stage }) => stage.literals.length > 0);
+    const openings = small.map((one) => one.opening);
+    const [, , locked, ...results] = await burst(client, [...begin, lockPositions, ...openings.flat()]);
+    const positions = new Map((locked!.rows as unknown as PositionRow[]).map((row) => [row.node, toPosition(row)]));
+    const before = positions.get(head.node) ?? null;
     const position = positionAfter(before, head);
     if (position === null) {
       await client.query('ROLLBACK');
       return { outcome: 'gap', head, position: before };
     }
+    const tables: Record<string, number> = {};
+    const counters: QueryConfig[] = [];
     let rows = 0;
     let changed = 0;
     let conflicts = 0;
-    const tables: Record<string, number> = {};
-    const { maxDrift } = this.options;
-    const merge = { via: feedName(head.node, head.epoch), sender: head.node, maxDrift, careful };
-    for (const stage of [...stages].sort((a, b) => (a.shape.name < b.shape.name ? -1 : 1))) {
-      const merged = await mergeStage(client, stage, merge);
-      rows += stage.count;
+    for (const one of merges) {
+      const { shape, count } = one.stage;
+      const opening = small.includes(one) ? results.splice(0, one.opening.length) : null;
+      const merged = opening ? await one.conclude(client, opening) : await one.run(client);
+      rows += count;
       changed += merged.changed;
       conflicts += merged.conflicts;
-      if (merged.changed > 0) tables[stage.shape.name] = (tables[stage.shape.name] ?? 0) + merged.changed;
-      if (merged.conflicts > 0) {
-        await client.query('UPDATE p2p.tracked_table SET conflicts = conflicts + $2 WHERE id = $1', [
-          stage.shape.id,
-          merged.conflicts,
-        ]);
-      }
+      if (merged.changed > 0) tables[shape.name] = (tables[shape.name] ?? 0) + merged.changed;
+      if (merged.conflicts > 0) counters.push(countConflicts(shape, merged.conflicts));
     }
-    await writePosition(client, head.node, position);
-    if (end.knowledge) await learnFrom(client, this.options.nodeId, head, end.knowledge);
-    await client.query('COMMIT');
+    const learned = end.knowledge ? learnFrom(positions, head, end.knowledge) : new Map<string, Position>();
+    const moved = [...learned].map(([node, to]) => writePosition(node, to));
+    await burst(client, [writePosition(head.node, position), ...moved, ...counters, { text: 'COMMIT' }]);
     if (changed > 0) this.options.changed();
     return { outcome: 'applied', head, rows, changed, conflicts, tables, position };
   }
@@ -210,6 +225,22 @@ interface Arrival {
   readonly head: WindowFrame;
   readonly stages: readonly Stage[];
   readonly end: EndFrame;
+}
+
+/**
+ * Replica role keeps the users' triggers and foreign keys out of it (trap 29). p2p.mode holds this transaction's own id, so that
+ * a setting that survived it would suppress nothing (trap 31). The lock time-out is below deadlock_timeout: where a user's
+ * transaction and ours wait for each other, it is ours that gives way.
+ */
+const begin: QueryConfig[] = [
+  {
+    text: `BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '400ms'; SET LOCAL work_mem = '64MB'`,
+  },
+  prepared(`SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true)`, []),
+];
+
+function countConflicts(shape: TableShape, conflicts: number): QueryConfig {
+  return prepared('UPDATE p2p.tracked_table SET conflicts = conflicts + $2 WHERE id = $1', [shape.id, conflicts]);
 }
 
 /** Serialization failure, deadlock, lock not available. */

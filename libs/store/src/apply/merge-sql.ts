@@ -1,4 +1,6 @@
+import { printed } from '../feed/window-query';
 import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, stagedKeys } from '../keys';
+import type { Column, TableShape } from '../table-shape';
 import type { Stage } from './stage';
 
 /** Rows in conflict that are handled at a time. */
@@ -80,17 +82,27 @@ export function mergeStatements({ shape, columns, source, literals }: Stage): Me
         ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted
       ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live FROM fresh`,
     concurrent: (after) => `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key,
-        m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, ${imageOf(shape.columns.map((c) => [c.name, `d.${c.ident}`]))} AS image,
-        s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${imageOf(columns.map((c, i) => [c.name, `s.c${i + 1}`]))} AS staged
+        m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, ${imageOf(shape.columns, (column) => `d.${column.ident}`)} AS image,
+        s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${imageOf(columns, (_, i) => `s.c${i + 1}`)} AS staged
       FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} LEFT JOIN ${shape.name} AS d ON ${dataIsStaged}
       WHERE (${verdict}) = 'concurrent'${after ? ` AND ${keysAfter(shape, inMeta('m'), (column, i) => `$${literals.length + 1 + i}::text::${column.type}`)}` : ''}
       ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch}`,
   };
 }
 
+/**
+ * What an upsert of a row that is there does. A key is left alone where it cannot differ: an update that names it would wait for
+ * every transaction that holds a reference to the row.
+ */
+export function updatesOf(shape: TableShape, columns: readonly Column[]): string {
+  const fixed = new Set(shape.key.filter((column) => column.settled).map(({ name }) => name));
+  const updates = columns.filter(({ name, always }) => !always && !fixed.has(name)).map(({ ident }) => `${ident} = excluded.${ident}`);
+  return updates.length > 0 ? `UPDATE SET ${updates.join(', ')}` : 'NOTHING';
+}
+
 /** A row as a JSON object of texts: what each type's output function prints, never a JSON number. */
-function imageOf(columns: readonly (readonly [name: string, value: string])[]): string {
-  const names = columns.map(([name]) => `'${name.replace(/'/g, "''")}'`).join(', ');
-  const values = columns.map(([, value]) => `CASE WHEN ${value} IS NOT NULL THEN concat(${value}) END`).join(', ');
+function imageOf(columns: readonly Column[], value: (column: Column, i: number) => string): string {
+  const names = columns.map(({ name }) => `'${name.replace(/'/g, "''")}'`).join(', ');
+  const values = columns.map((column, i) => printed(column, value(column, i))).join(', ');
   return `jsonb_object(ARRAY[${names}]::text[], ARRAY[${values}]::text[])`;
 }

@@ -1,6 +1,6 @@
-import type { PoolClient, QueryResult } from 'pg';
+import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { prepared } from '../prepared';
-import { mergeStatements } from './merge-sql';
+import { mergeStatements, type MergeStatements } from './merge-sql';
 import { resolveConcurrent } from './resolve';
 import type { Stage } from './stage';
 import { checkStamps } from './stamps';
@@ -29,43 +29,94 @@ export class Collision extends Error {
   }
 }
 
-/**
- * Merges one table's part of a window. All but true conflicts is done by statements over the whole part; deletes come before
- * inserts, so that a key that changed hands within the window is free.
- * @param careful whether rows may have appeared here that the statements did not see; a large part is tried without at first
- * @throws Collision, unique_violation when the transaction has to be begun again, carefully
- * @throws Problem `clock_drift`
- */
-export async function mergeStage(client: PoolClient, stage: Stage, merge: MergeOptions): Promise<Merged> {
-  const statements = mergeStatements(stage);
-  const run = (text: string, more: readonly unknown[] = []): Promise<QueryResult<Record<string, number>>> => {
-    const values = [...stage.literals, ...more];
-    return client.query(stage.literals.length > 0 ? prepared(text, values) : { text, values });
-  };
-  const counts = async (text: string, more?: readonly unknown[]) => (await run(text, more)).rows[0]!;
+/** One table's part of a window on its way into the table. */
+export class StageMerge {
+  private readonly statements: MergeStatements;
 
-  const { stamp, sibling, now } = await counts(statements.lock);
-  checkStamps(stage, Math.max(stamp ?? 0, sibling ?? 0), now!, merge);
+  constructor(
+    readonly stage: Stage,
+    private readonly options: MergeOptions,
+  ) {
+    this.statements = mergeStatements(stage);
+  }
 
-  const { removed = 0, put = 0 } = await counts(statements.mark, [merge.via]);
-  const all = removed + put === stage.count;
-  if (removed > 0) await run(statements.remove);
-  if (put > 0) {
-    const updated = (statements.put && (await run(statements.put(all))).rowCount) ?? 0;
-    const missing = updated === put ? 0 : ((await run(statements.putMissing)).rowCount ?? 0);
+  /**
+   * The statements that every part begins with, and that nearly always are all. Deletes come before inserts, so that a key that
+   * changed hands within the window is free.
+   */
+  get opening(): QueryConfig[] {
+    const { lock, mark, remove, put } = this.statements;
+    const { count, deleted } = this.stage;
+    return [
+      this.query(lock),
+      this.query(mark, [this.options.via]),
+      ...(deleted > 0 ? [this.query(remove)] : []),
+      ...(deleted < count && put ? [this.query(put(false))] : []),
+    ];
+  }
+
+  /**
+   * Goes on from the results of `opening`: rows that are new here, and true conflicts.
+   * @throws Collision, unique_violation when the transaction has to be begun again, carefully
+   * @throws Problem `clock_drift`
+   */
+  async conclude(client: PoolClient, results: readonly QueryResult[]): Promise<Merged> {
+    const [locked, marked] = results as [QueryResult<Counts>, QueryResult<Counts>];
+    this.checkStamps(locked);
+    const { removed = 0, put = 0 } = marked.rows[0]!;
+    if (put > 0) await this.completePut(client, put, this.statements.put ? (results.at(-1)!.rowCount ?? 0) : 0);
+    return this.mergeRest(client, removed + put);
+  }
+
+  /** A large part, in which no row is looked at more often than it must be. */
+  async run(client: PoolClient): Promise<Merged> {
+    const { stage, statements, options } = this;
+    this.checkStamps(await client.query<Counts>(this.query(statements.lock)));
+    const { rows } = await client.query<Counts>(this.query(statements.mark, [options.via]));
+    const { removed = 0, put = 0 } = rows[0]!;
+    if (removed > 0) await client.query(this.query(statements.remove));
+    if (put > 0) {
+      const all = removed + put === stage.count;
+      const updated = statements.put ? (await client.query(this.query(statements.put(all)))).rowCount : 0;
+      await this.completePut(client, put, updated ?? 0);
+    }
+    return this.mergeRest(client, removed + put);
+  }
+
+  private async completePut(client: PoolClient, put: number, updated: number): Promise<void> {
+    const { stage, statements } = this;
+    const missing = updated < put ? ((await client.query(this.query(statements.putMissing))).rowCount ?? 0) : 0;
     if (statements.put && updated + missing !== put) throw new Collision(stage);
   }
-  if (all) return { changed: stage.count, conflicts: 0 };
 
-  const { matched = 0, concurrent = 0 } = await counts(statements.census);
-  const fresh = stage.count - matched;
-  if (fresh > 0) {
-    const careful = merge.careful || matched > 0 || stage.literals.length > 0;
-    const inserted = (await run(statements.putNew(careful))).rowCount;
-    const { marked, live } = await counts(statements.markNew(careful), [merge.via]);
-    if (marked !== fresh || live !== inserted) throw new Collision(stage);
+  /** What was neither known nor newer: rows that are new here, and conflicts. */
+  private async mergeRest(client: PoolClient, won: number): Promise<Merged> {
+    const { stage, statements, options } = this;
+    if (won === stage.count) return { changed: won, conflicts: 0 };
+    const { matched = 0, concurrent = 0 } = (await client.query<Counts>(this.query(statements.census))).rows[0]!;
+    const fresh = stage.count - matched;
+    if (fresh > 0) {
+      const careful = options.careful || matched > 0 || stage.literals.length > 0;
+      const inserted = (await client.query(this.query(statements.putNew(careful)))).rowCount;
+      const { rows } = await client.query<Counts>(this.query(statements.markNew(careful), [options.via]));
+      if (rows[0]!.marked !== fresh || rows[0]!.live !== inserted) throw new Collision(stage);
+    }
+    if (concurrent === 0) return { changed: won + fresh, conflicts: 0 };
+    const resolved = await resolveConcurrent(client, stage, statements, options.via);
+    return { changed: won + fresh + resolved.changed, conflicts: resolved.conflicts };
   }
-  const resolved =
-    concurrent > 0 ? await resolveConcurrent(client, stage, statements, merge.via) : { changed: 0, conflicts: 0 };
-  return { changed: removed + put + fresh + resolved.changed, conflicts: resolved.conflicts };
+
+  private checkStamps({ rows }: QueryResult<Counts>): void {
+    const { stamp, sibling, now } = rows[0]!;
+    checkStamps(this.stage, Math.max(stamp ?? 0, sibling ?? 0), now!, this.options);
+  }
+
+  private query(text: string, more: readonly unknown[] = []): QueryConfig {
+    const values = [...this.stage.literals, ...more];
+    return this.stage.literals.length > 0 ? prepared(text, values) : { text, values };
+  }
 }
+
+type Counts = Partial<
+  Record<'stamp' | 'sibling' | 'now' | 'removed' | 'put' | 'matched' | 'concurrent' | 'marked' | 'live', number>
+>;

@@ -14,6 +14,8 @@ export interface Stage {
   /** The table's columns in the window's order, the key's first. */
   readonly columns: readonly Column[];
   readonly count: number;
+  /** How many of them are tombstones; of a large part that is not known, and all may be. */
+  readonly deleted: number;
   /** SQL for its rows: v1…v7, c1…cn, typed. */
   readonly source: string;
   /** The parameters of `source`; empty when the rows lie in a temporary table. */
@@ -39,7 +41,7 @@ export function literalStage(shape: TableShape, frame: Frame & { type: 'rows' })
   );
   const source = `SELECT ${[...versionNames.map((name) => `u.${name}`), ...values].join(', ')}
     FROM unnest(${arrays.map((type, i) => `$${i + 1}::${type}`).join(', ')}) AS u (${names.join(', ')})`;
-  return { shape, columns, count: frame.count, source, literals: frame.literals };
+  return { shape, columns, count: frame.count, deleted: frame.deleted, source, literals: frame.literals };
 }
 
 /**
@@ -69,7 +71,14 @@ export async function copyStage(
       .map((_, i) => `, c${i + 1}`)
       .join('')})`,
   );
-  return { shape, columns, count: stream.rowCount, source: `SELECT * FROM pg_temp.${name}`, literals: [] };
+  return {
+    shape,
+    columns,
+    count: stream.rowCount,
+    deleted: stream.rowCount,
+    source: `SELECT * FROM pg_temp.${name}`,
+    literals: [],
+  };
 }
 
 const versionNames = versionColumns.map((_, i) => `v${i + 1}`);

@@ -1,11 +1,11 @@
-import { type CopyPoint, parsePgSnapshot, type Snapshot } from '@pgmesh/core';
+import type { CopyPoint } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { inMeta, keysAfter, metaKeys } from '../keys';
 import type { TableShape } from '../table-shape';
+import { textArray } from './window-query';
 
 /** A piece of a first copy: a range of keys in one table or in several, and where the next piece starts. */
 export interface PiecePlan {
-  readonly present: Snapshot;
   readonly parts: readonly { readonly shape: TableShape; readonly versions: string }[];
   readonly next: CopyPoint | null;
   /** At most this many rows. */
@@ -20,23 +20,22 @@ export async function planPiece(
   client: PoolClient,
   shapes: readonly TableShape[],
   at: CopyPoint | null,
+  except: readonly string[],
   limit: number,
 ): Promise<PiecePlan> {
-  const { rows } = await client.query<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot');
-  const present = parsePgSnapshot(rows[0]!.snapshot);
   const ordered = [...shapes].sort((a, b) => (a.name < b.name ? -1 : 1));
   const remaining = at ? ordered.filter((shape) => shape.name >= at.table) : ordered;
   const parts: PiecePlan['parts'][number][] = [];
   let budget = limit;
   for (const shape of remaining) {
     const after = at?.table === shape.name ? at.after : null;
-    if (budget <= 0) return { present, parts, next: { table: shape.name, after }, rows: limit };
+    if (budget <= 0) return { parts, next: { table: shape.name, after }, rows: limit };
     const last = await lastKey(client, shape, after, budget);
-    parts.push({ shape, versions: keyRange(shape, after, last) });
-    if (last) return { present, parts, next: { table: shape.name, after: last }, rows: limit };
+    parts.push({ shape, versions: keyRange(shape, after, last, except) });
+    if (last) return { parts, next: { table: shape.name, after: last }, rows: limit };
     budget -= await countFrom(client, shape, after, budget);
   }
-  return { present, parts, next: null, rows: limit - budget };
+  return { parts, next: null, rows: limit - budget };
 }
 
 /** The key of the `count`-th row after `after`; null when there are not more rows than that. */
@@ -67,10 +66,16 @@ async function countFrom(
 }
 
 /** The versions with keys in (after, last]. */
-function keyRange(shape: TableShape, after: readonly string[] | null, last: readonly string[] | null): string {
+function keyRange(
+  shape: TableShape,
+  after: readonly string[] | null,
+  last: readonly string[] | null,
+  except: readonly string[],
+): string {
   const conditions = [
     ...(after ? [rangeStart(shape, after)] : []),
     ...(last ? [`NOT ${keysAfter(shape, inMeta('m'), (column, i) => literal(last[i]!, column.type))}`] : []),
+    ...(except.length > 0 ? [`(m.via IS NULL OR m.via <> ALL (${textArray(except)}))`] : []),
   ];
   return `(SELECT m.* FROM ${shape.meta} AS m${conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : ''})`;
 }

@@ -1,11 +1,28 @@
-import { type CopyPoint, type FeedRequest, formatSnapshot, type Snapshot } from '@pgmesh/core';
-import { type Frame, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
+import {
+  type CopyPoint,
+  feedName,
+  type FeedRequest,
+  formatCursor,
+  formatSnapshot,
+  type Knowledge,
+  type Snapshot,
+} from '@pgmesh/core';
+import { type Frame, Problem, protocolVersion, type WindowFrame, type WireKnowledge } from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
 import { rethrowAway, sqlState } from '../database';
 import { isShapeChange, type Shapes } from '../shapes';
 import { fingerprintOf, type TableShape } from '../table-shape';
 import { planPiece } from './copy-plan';
-import { boundsOf, copyRows, findCut, fitsColumns, probe, readColumns, versionsWithin } from './window-reader';
+import {
+  beginWindow,
+  boundsOf,
+  copyRows,
+  findCut,
+  fitsColumns,
+  probe,
+  readColumns,
+  versionsWithin,
+} from './window-reader';
 
 /** A window that is about to be sent. It holds a snapshot of the database open until it was read or closed. */
 export interface OpenWindow {
@@ -17,6 +34,18 @@ export interface OpenWindow {
 }
 
 export interface FeedOptions {
+  /** Judges, by what we knew in the window's snapshot, of which nodes the reader has all rows already. */
+  readonly except: (ours: Knowledge) => readonly string[];
+  readonly limit: number;
+}
+
+/** A transaction that a window is about to be read in. */
+interface Opening {
+  readonly client: PoolClient;
+  readonly shapes: readonly TableShape[];
+  readonly present: Snapshot;
+  readonly knowledge: Knowledge;
+  /** The feeds whose rows are left out, by `feedName`. */
   readonly except: readonly string[];
   readonly limit: number;
 }
@@ -60,39 +89,50 @@ export class PostgresFeed {
     const shapes = request.tables.flatMap((name) => this.shapes.get(name) ?? []);
     const client = await this.pool.connect();
     try {
-      await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-      return request.kind === 'window'
-        ? await this.openWindow(client, shapes, request.from, options)
-        : await this.openPiece(client, shapes, request.at, options);
+      const { snapshot: present, knowledge } = await beginWindow(client);
+      const except = options.except(knowledge).flatMap((node) => {
+        const known = knowledge[node];
+        return known ? [feedName(node, known.cursor.epoch)] : [];
+      });
+      const from = { client, shapes, present, knowledge, except, limit: options.limit };
+      return await (request.kind === 'window' ? this.openWindow(from, request.from) : this.openPiece(from, request.at));
     } catch (error) {
       await rollback(client);
       throw error;
     }
   }
 
-  private async openWindow(client: PoolClient, shapes: TableShape[], from: Snapshot, { except, limit }: FeedOptions) {
+  private async openWindow({ client, shapes, present, knowledge, except, limit }: Opening, from: Snapshot) {
+    if (from.xmax > present.xmax) {
+      throw new Problem('bad_cursor', `The cursor lies ahead of this node's transactions (${formatSnapshot(from)}).`);
+    }
     const found = await probe(client, shapes, from, except, limit);
-    const cut = await findCut(client, found.tables, from, found.except, limit);
-    const { bounds, to } = boundsOf(from, found.present, cut);
+    const cut = await findCut(client, found.tables, from, except, limit);
+    const { bounds, to } = boundsOf(from, present, cut);
     const parts = found.tables.map(({ shape, count }) => ({
       shape,
-      columns: fitsColumns(count) ? (reader: PoolClient) => readColumns(reader, shape, bounds, found.except) : null,
-      versions: versionsWithin(shape, bounds, found.except),
+      columns: fitsColumns(count) ? (reader: PoolClient) => readColumns(reader, shape, bounds, except) : null,
+      versions: versionsWithin(shape, bounds, except),
     }));
     const head = this.head(shapes, { kind: 'window', from, to, more: cut !== null, at: null, next: null });
-    return this.outgoing(client, head, parts, cut === null ? found.knowledge : null, found, from.xmax);
+    return this.outgoing(client, head, parts, cut === null ? toWire(knowledge) : null, found, from.xmax);
   }
 
-  private async openPiece(client: PoolClient, shapes: TableShape[], at: CopyPoint | null, { limit }: FeedOptions) {
-    const plan = await planPiece(client, shapes, at, limit);
-    const { present: to, next } = plan;
-    const head = this.head(shapes, { kind: 'copy', from: to, to, more: next !== null, at, next });
-    const parts = plan.parts.map((part) => ({ ...part, columns: null }));
-    return this.outgoing(client, head, parts, null, { rows: plan.rows, own: plan.rows }, 0n);
+  private async openPiece({ client, shapes, present, except, limit }: Opening, at: CopyPoint | null) {
+    const { parts, next, rows } = await planPiece(client, shapes, at, except, limit);
+    const head = this.head(shapes, { kind: 'copy', from: present, to: present, more: next !== null, at, next });
+    return this.outgoing(
+      client,
+      head,
+      parts.map((part) => ({ ...part, columns: null })),
+      null,
+      { rows, own: rows },
+      0n,
+    );
   }
 
   private head(
-    shapes: TableShape[],
+    shapes: readonly TableShape[],
     { from, to, ...rest }: Pick<WindowFrame, 'kind' | 'more' | 'at' | 'next'> & { from: Snapshot; to: Snapshot },
   ): WindowFrame {
     return {
@@ -190,4 +230,11 @@ async function rollback(client: PoolClient): Promise<void> {
   let broken: Error | undefined;
   await client.query('ROLLBACK').catch((error: Error) => (broken = error));
   client.release(broken);
+}
+
+function toWire(knowledge: Knowledge): WireKnowledge {
+  const known = Object.entries(knowledge).filter(([, { tables }]) => tables.length > 0);
+  return Object.fromEntries(
+    known.map(([node, { cursor, tables }]) => [node, { cursor: formatCursor(cursor), tables }]),
+  );
 }

@@ -22,19 +22,22 @@ export function windowCondition(
  * The rows of a window or piece: version columns, then the table's, named v1…v7 and c1…cn. A row that should be there and is
  * not ends the query (see p2p.torn). A parked or deleted row has its key alone.
  */
-export function rowsQuery(shape: TableShape, versions: string, text: boolean): string {
-  const present = `CASE WHEN d.${shape.key[0]!.ident} IS NULL AND NOT m.deleted THEN p2p.torn('${shape.name.replace(/'/g, "''")}') ELSE m.deleted END`;
+export function rowsQuery(shape: TableShape, versions: string): string {
+  const present = `CASE WHEN d.${shape.key[0]!.ident} IS NOT DISTINCT FROM NULL AND NOT m.deleted THEN p2p.torn('${shape.name.replace(/'/g, "''")}') ELSE m.deleted END`;
   const columns = shape.columns.map((column, i) => {
     const value = i < shape.key.length ? `coalesce(d.${column.ident}, m.key${i + 1})` : `d.${column.ident}`;
-    return `${text && column.transport === 'text' ? printed(value) : value} AS c${i + 1}`;
+    return `${column.xml ? `${value}::text` : value} AS c${i + 1}`;
   });
   return `SELECT ${[...version, present].map((sql, i) => `${sql} AS v${i + 1}`).join(', ')}, ${columns.join(', ')}
     FROM ${versions} AS m LEFT JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inMeta('m'))}`;
 }
 
-/** A value as its type's output function prints it: a cast to text may do something else (character(n) loses its blanks). */
-export function printed(value: string): string {
-  return `CASE WHEN ${value} IS NOT NULL THEN concat(${value}) END`;
+/**
+ * A value as its type's output function prints it: a cast to text may do something else (character(n) loses its blanks). IS NULL
+ * would take a composite value for NULL that has nothing in it.
+ */
+export function printed({ xml }: Column, value: string): string {
+  return xml ? `${value}::text` : `CASE WHEN ${value} IS DISTINCT FROM NULL THEN concat(${value}) END`;
 }
 
 /**
@@ -46,12 +49,12 @@ export function columnarQuery(shape: TableShape, versions: string, max: string):
   const literals = [...version, 'deleted']
     .map((_, i) => `w.v${i + 1}`)
     .concat(shape.columns.map((_, i) => `w.c${i + 1}`));
-  return `WITH w AS MATERIALIZED (${rowsQuery(shape, versions, false)}),
+  return `WITH w AS MATERIALIZED (${rowsQuery(shape, versions)}),
     size AS MATERIALIZED (SELECT coalesce(sum(${['0', ...sizes].join(' + ')}), 0)::int8 AS bytes FROM w)
-    SELECT count(w.v1) AS count, size.bytes, ${literals
+    SELECT count(w.v1) AS count, count(*) FILTER (WHERE w.v7) AS deleted, size.bytes, ${literals
       .map((sql, i) => {
         const column = shape.columns[i - version.length - 1];
-        const value = column?.transport === 'text' ? printed(sql) : sql;
+        const value = column?.transport === 'text' ? printed(column, sql) : sql;
         return `array_agg(${value}) FILTER (WHERE size.bytes <= ${max})::text AS l${i + 1}`;
       })
       .join(', ')} FROM size LEFT JOIN w ON true GROUP BY size.bytes`;
@@ -65,4 +68,9 @@ function sizeOf(column: Column, value: string): string[] {
     stored: `pg_column_size(${value})`,
   };
   return [`coalesce(${bytes[column.size]}::int8, 0)`];
+}
+
+/** Texts of ours as an SQL array. */
+export function textArray(texts: readonly string[]): string {
+  return `ARRAY[${texts.map((text) => `'${text.replace(/'/g, "''")}'`).join(', ')}]::text[]`;
 }

@@ -1,11 +1,12 @@
 import { finished } from 'node:stream/promises';
-import { type Snapshot, cutSnapshot, formatSnapshot, parsePgSnapshot } from '@pgmesh/core';
-import { type Frame, Problem, type WireKnowledge } from '@pgmesh/wire';
+import { cutSnapshot, type Knowledge, parsePgSnapshot, type Snapshot } from '@pgmesh/core';
+import type { Frame } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import type { TableShape } from '../table-shape';
-import { columnarQuery, rowsQuery, windowCondition } from './window-query';
-import { prepared } from '../prepared';
+import { columnarQuery, rowsQuery, textArray, windowCondition } from './window-query';
+import { type PositionRow, positionColumns, toKnowledge } from '../positions';
+import { burst, prepared } from '../prepared';
 
 /** Tables with at most this many rows in a window travel as column literals, larger ones as COPY. */
 const columnarRows = 500;
@@ -13,15 +14,18 @@ const columnarRows = 500;
 const columnarBytes = 2 * 1024 * 1024;
 const noXid = 18446744073709551615n;
 
+/** What of a window's snapshot has to be known before its rows are counted. */
+export interface Present {
+  readonly snapshot: Snapshot;
+  /** How far we had come in every feed. */
+  readonly knowledge: Knowledge;
+}
+
 /** What a window's snapshot shows, before its rows are read. */
 export interface Probe {
-  readonly present: Snapshot;
-  readonly knowledge: WireKnowledge;
   readonly tables: readonly { readonly shape: TableShape; readonly count: number; readonly own: number }[];
   readonly rows: number;
   readonly own: number;
-  /** The feeds whose rows are left out, by name and epoch as our positions have it. */
-  readonly except: readonly string[];
 }
 
 /** Bounds of a window in transaction ids, as texts. */
@@ -33,6 +37,19 @@ export interface Bounds {
 
 const bound = { from: '$1::xid8', below: '$2::xid8', xip: '$3::xid8[]', except: '$4::text[]' };
 
+/** Begins the transaction that a window is read in. */
+export async function beginWindow(client: PoolClient): Promise<Present> {
+  const [, { rows }] = await burst(client, [
+    { text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' },
+    prepared(
+      `SELECT pg_current_snapshot()::text AS present, ${positionColumns} FROM (SELECT) AS one LEFT JOIN p2p.position ON true`,
+      [],
+    ),
+  ]);
+  const positions = rows.filter((row) => row.node !== null) as unknown as PositionRow[];
+  return { snapshot: parsePgSnapshot((rows[0] as { present: string }).present), knowledge: toKnowledge(positions) };
+}
+
 /** Counts, up to `limit` + 1 a table, what `from` did not show. One statement over all tables. */
 export async function probe(
   client: PoolClient,
@@ -41,36 +58,26 @@ export async function probe(
   except: readonly string[],
   limit: number,
 ): Promise<Probe> {
+  if (shapes.length === 0) return { tables: [], rows: 0, own: 0 };
   const counts = shapes.map(
     (shape) => `(SELECT ARRAY[count(*), count(*) FILTER (WHERE p.via IS NULL)] FROM
-      (SELECT * FROM ${windowCondition(shape, 'v.via', { ...bound, except: '(SELECT via FROM left_out)::text[]' })} AS q LIMIT $5) AS p)`,
+      (SELECT * FROM ${windowCondition(shape, 'v.via', bound)} AS q LIMIT $5) AS p)`,
   );
-  const { rows } = await client.query<{
-    snapshot: string;
-    knowledge: WireKnowledge;
-    except: string[];
-    counts: [number, number][];
-  }>(
-    prepared(
-      `WITH left_out AS MATERIALIZED (SELECT ARRAY(SELECT node || '~' || epoch FROM p2p.position WHERE node = ANY ($4::text[])) AS via)
-      SELECT pg_current_snapshot()::text AS snapshot,
-        (SELECT coalesce(jsonb_object_agg(node, jsonb_build_object('cursor', epoch || '/' || snapshot, 'tables', tables)), '{}')
-           FROM p2p.position WHERE cardinality(tables) > 0) AS knowledge,
-        (SELECT via FROM left_out) AS except,
-        to_json(ARRAY[${counts.join(', ')}]::int8[]) AS counts`,
-      [String(from.xmax), String(noXid), from.xip.map(String), except, limit + 1],
-    ),
+  const { rows } = await client.query<{ counts: [number, number][] }>(
+    prepared(`SELECT to_json(ARRAY[${counts.join(', ')}]::int8[]) AS counts`, [
+      String(from.xmax),
+      String(noXid),
+      from.xip.map(String),
+      except,
+      limit + 1,
+    ]),
   );
-  const { snapshot, knowledge, except: feeds, counts: found } = rows[0]!;
-  const present = parsePgSnapshot(snapshot);
-  if (from.xmax > present.xmax) {
-    throw new Problem('bad_cursor', `The cursor lies ahead of this node's transactions (${formatSnapshot(from)}).`);
-  }
+  const { counts: found } = rows[0]!;
   const tables = shapes
     .map((shape, i) => ({ shape, count: found[i]![0], own: found[i]![1] }))
     .filter(({ count }) => count > 0);
   const sum = (of: 'count' | 'own') => tables.reduce((total, table) => total + table[of], 0);
-  return { present, knowledge, tables, rows: sum('count'), own: sum('own'), except: feeds };
+  return { tables, rows: sum('count'), own: sum('own') };
 }
 
 /**
@@ -113,7 +120,7 @@ export async function readColumns(
   except: readonly string[],
 ): Promise<Frame | null> {
   const versions = windowCondition(shape, 'v.*', bound);
-  const { rows } = await client.query<Record<string, string> & { count: number; bytes: number }>(
+  const { rows } = await client.query<Record<string, string> & { count: number; deleted: number; bytes: number }>(
     prepared(columnarQuery(shape, versions, '$5::int8'), [
       bounds.from,
       bounds.below,
@@ -122,10 +129,10 @@ export async function readColumns(
       columnarBytes,
     ]),
   );
-  const { count, bytes, ...literals } = rows[0]!;
+  const { count, deleted, bytes, ...literals } = rows[0]!;
   if (bytes > columnarBytes) return null;
   const columns = shape.columns.map((column) => column.name);
-  return { type: 'rows', table: shape.name, columns, count, literals: Object.values(literals) };
+  return { type: 'rows', table: shape.name, columns, count, deleted, literals: Object.values(literals) };
 }
 
 /** The rows of one table as a stream of COPY text. The statement takes no parameters; all that goes in is ours. */
@@ -133,7 +140,7 @@ export async function* copyRows(client: PoolClient, shape: TableShape, versions:
   // The small windows' connection is bound to index scans; a large one is better planned by its size.
   await client.query('SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on');
   yield { type: 'copy', table: shape.name, columns: shape.columns.map((column) => column.name) };
-  const stream = client.query(copyTo(`COPY (${rowsQuery(shape, versions, false)}) TO STDOUT`));
+  const stream = client.query(copyTo(`COPY (${rowsQuery(shape, versions)}) TO STDOUT`));
   try {
     for await (const bytes of stream as AsyncIterable<Buffer>) yield { type: 'data', bytes };
   } finally {
@@ -147,7 +154,7 @@ export function versionsWithin(shape: TableShape, { from, below, xip }: Bounds, 
     from: `'${from}'::xid8`,
     below: `'${below}'::xid8`,
     xip: `'{${xip.join(',')}}'::xid8[]`,
-    except: `ARRAY[${except.map((node) => `'${node.replace(/'/g, "''")}'`).join(', ')}]::text[]`,
+    except: textArray(except),
   });
 }
 

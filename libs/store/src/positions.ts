@@ -1,0 +1,115 @@
+import {
+  advance,
+  type CopyProgress,
+  formatSnapshot,
+  type Knowledge,
+  learn,
+  parseCursor,
+  parseSnapshot,
+  type Position,
+  type Snapshot,
+  type Step,
+} from '@pgmesh/core';
+import { Problem, type WindowFrame, type WireKnowledge } from '@pgmesh/wire';
+import type { QueryConfig } from 'pg';
+import type { Queryable } from './database';
+
+/** A row of p2p.position. */
+export interface PositionRow {
+  node: string;
+  epoch: string;
+  tables: string[];
+  snapshot: string;
+  reached: string;
+  copy: { tables: string[]; since: string; next: CopyProgress['next'] } | null;
+}
+
+export const positionColumns = 'node, epoch, tables, snapshot, reached, copy';
+
+export async function readPosition(db: Queryable, node: string): Promise<Position | null> {
+  const { rows } = await db.query<PositionRow>({
+    name: 'p2p_position',
+    text: `SELECT ${positionColumns} FROM p2p.position WHERE node = $1`,
+    values: [node],
+  });
+  return rows[0] ? toPosition(rows[0]) : null;
+}
+
+export async function readKnowledge(db: Queryable): Promise<Knowledge> {
+  const { rows } = await db.query<PositionRow>(`SELECT ${positionColumns} FROM p2p.position`);
+  return toKnowledge(rows);
+}
+
+export function toKnowledge(rows: readonly PositionRow[]): Knowledge {
+  return Object.fromEntries(
+    rows.map((row) => {
+      const { epoch, tables, snapshot, reached } = toPosition(row);
+      return [row.node, { cursor: { epoch, snapshot }, tables, reached }];
+    }),
+  );
+}
+
+/** All positions, locked for the transaction that moves them. */
+export const lockPositions: QueryConfig = {
+  name: 'p2p_positions_lock',
+  text: `SELECT ${positionColumns} FROM p2p.position ORDER BY node FOR UPDATE`,
+};
+
+export function writePosition(node: string, position: Position): QueryConfig {
+  const { epoch, tables, snapshot, reached, copy } = position;
+  const progress = copy && JSON.stringify({ tables: copy.tables, since: formatSnapshot(copy.since), next: copy.next });
+  return {
+    name: 'p2p_position_write',
+    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6)
+      ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, tables = excluded.tables, snapshot = excluded.snapshot,
+        reached = excluded.reached, copy = excluded.copy, updated_at = now()`,
+    values: [node, epoch, tables, formatSnapshot(snapshot), formatSnapshot(reached), progress],
+  };
+}
+
+/** The position after a window; null when it does not connect to where we stand. */
+export function positionAfter(position: Position | null, head: WindowFrame): Position | null {
+  return advance(position, head.epoch, stepOf(head));
+}
+
+/** Our positions in third feeds, moved forward by what the sender of a merged window knew (invariant 9). */
+export function learnFrom(
+  ours: ReadonlyMap<string, Position>,
+  head: WindowFrame,
+  theirs: WireKnowledge,
+): ReadonlyMap<string, Position> {
+  const moved = new Map<string, Position>();
+  for (const [node, { cursor, tables }] of Object.entries(theirs)) {
+    const position = ours.get(node);
+    if (!position || position.copy || node === head.node) continue;
+    const known = parseCursor(cursor);
+    if (!known) throw new Problem('bad_request', `The window's knowledge of ${node} has a cursor that cannot be read.`);
+    const own = { cursor: { epoch: position.epoch, snapshot: position.snapshot }, tables: position.tables };
+    const learned = learn(own, { cursor: known, tables }, head.tables);
+    if (learned) moved.set(node, { ...position, snapshot: learned.cursor.snapshot });
+  }
+  return moved;
+}
+
+function stepOf(head: WindowFrame): Step {
+  const to = snapshotOf(head.to);
+  return head.kind === 'window'
+    ? { kind: 'window', tables: head.tables, from: snapshotOf(head.from), to }
+    : { kind: 'copy', tables: head.tables, at: head.at, to, next: head.next };
+}
+
+function snapshotOf(text: string): Snapshot {
+  const snapshot = parseSnapshot(text);
+  if (!snapshot) throw new Problem('bad_request', 'The window has a snapshot that cannot be read.');
+  return snapshot;
+}
+
+export function toPosition({ epoch, tables, snapshot, reached, copy }: PositionRow): Position {
+  return {
+    epoch,
+    tables,
+    snapshot: parseSnapshot(snapshot)!,
+    reached: parseSnapshot(reached)!,
+    copy: copy && { tables: copy.tables, since: parseSnapshot(copy.since)!, next: copy.next },
+  };
+}
