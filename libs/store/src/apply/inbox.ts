@@ -67,19 +67,20 @@ export class PostgresInbox {
   async apply(frames: AsyncIterable<Frame>): Promise<Applied> {
     const client = await this.pool.connect().catch(rethrowAway);
     let broken = false;
+    let staged = false;
     try {
-      const arrival = await this.receive(client, frames);
+      const arrival = await this.receive(client, frames, () => (staged = true));
       return await this.inTurn(() => this.merge(client, arrival));
     } catch (error) {
       broken = sqlState(error) === undefined && !(error instanceof Problem || error instanceof FrameError);
       return rethrowAway(error);
     } finally {
-      if (!broken) broken = await discardStages(client);
+      if (!broken && staged) broken = await discardStages(client);
       client.release(broken);
     }
   }
 
-  private async receive(client: PoolClient, frames: AsyncIterable<Frame>): Promise<Arrival> {
+  private async receive(client: PoolClient, frames: AsyncIterable<Frame>, staging: () => void): Promise<Arrival> {
     const source = frames[Symbol.asyncIterator]();
     const head = await expectHead(source);
     const stages: Stage[] = [];
@@ -94,6 +95,7 @@ export class PostgresInbox {
             throw new Problem('too_large', 'The window holds more column literals than a window may.');
           stages.push(literalStage(this.shapeOf(head, frame.table), frame));
         } else if (frame.type === 'copy') {
+          staging();
           const shape = this.shapeOf(head, frame.table);
           const name = `stage_${stages.length + 1}`;
           const copied: { frame?: Frame & { type: 'copied' } } = {};

@@ -69,7 +69,11 @@ export class Wakeup {
   /** Whether NOTIFY may be used. */
   private async connect(): Promise<boolean> {
     const client = new Client(
-      connectionConfig(this.url, { plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off' }),
+      connectionConfig(this.url, {
+        plan_cache_mode: 'force_generic_plan',
+        enable_seqscan: 'off',
+        synchronous_commit: 'off',
+      }),
     );
     this.client = client;
     client.on('error', () => this.bell?.());
