@@ -1,3 +1,6 @@
+/** A stop that takes longer is broken off, in ms. */
+const longestStop = 20_000;
+
 /**
  * Opens something and keeps the process until a signal, or the end of the process that started this one, stops it in order;
  * a signal that comes while it is still being opened does so as soon as that is done. A second signal ends at once.
@@ -18,6 +21,12 @@ export async function runProcess(open: () => Promise<AsyncDisposable>): Promise<
   try {
     const opened = await open();
     await asked;
+    setTimeout(() => {
+      console.error(
+        `The stop took longer than ${longestStop / 1000} s and was broken off. What was under way is rolled back.`,
+      );
+      process.exit(1);
+    }, longestStop).unref();
     await opened[Symbol.asyncDispose]();
     process.exit(0);
   } catch (error) {

@@ -19,7 +19,7 @@ export interface DemoNodeListener {
 
 const program = join(__dirname, '../../../product-review/src/main.js');
 /** A node that has not ended by itself after a stop is killed, in ms. */
-const patience = 20_000;
+const patience = 25_000;
 
 /** One node of the demonstration: a process of the reference application. */
 export class DemoNode {
