@@ -20,8 +20,7 @@ CREATE TABLE p2p.node (
 CREATE TABLE p2p.tracked_table (
   id          integer     PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
   relation    regclass    NOT NULL UNIQUE,
-  name        text        NOT NULL UNIQUE COLLATE "C",
-  key_columns text[]      NOT NULL,
+  name        text        NOT NULL COLLATE "C",
   backfilled  boolean     NOT NULL DEFAULT false,
   conflicts   bigint      NOT NULL DEFAULT 0,
   tracked_at  timestamptz NOT NULL DEFAULT now()
@@ -72,6 +71,13 @@ CREATE TABLE p2p.sweep (
   xid      xid8    NOT NULL DEFAULT pg_current_xact_id()
 );
 
+-- Rows as they were before and after writes to a table that had been renamed, or whose key had been changed, before its capture
+-- function was. The node gives them their versions.
+CREATE TABLE p2p.unversioned (
+  table_id integer NOT NULL,
+  image    jsonb   NOT NULL
+);
+
 -- 2 while a reader sleeps and wants to be woken, 1 while it is awake. A sequence, because a reader's flag must be seen by
 -- transactions that are older than it: NOTIFY in every statement halves the rate of 4 writers, this costs them nothing.
 CREATE SEQUENCE p2p.wakeup MINVALUE 1 MAXVALUE 2 CYCLE;
@@ -80,6 +86,9 @@ CREATE SEQUENCE p2p.wakeup MINVALUE 1 MAXVALUE 2 CYCLE;
 CREATE FUNCTION p2p.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
   SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8
 $$;
+
+-- An error where the types differ (see sql/fits.sql).
+CREATE FUNCTION p2p.alike(anyelement, anyelement) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$ SELECT true $$;
 
 -- The past of a write that `writer` makes over a version and its siblings: all that any of them had seen, and they themselves.
 -- The same rule as pastOfWrite in libs/core/src/row-state.ts; NULL is the empty vector.

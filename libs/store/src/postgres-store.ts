@@ -11,8 +11,9 @@ import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
 import { Shapes } from './shapes';
 import { PostgresSyncHistory } from './sync-history';
-import type { TableShape } from './table-shape';
-import { backfill, buryMissing, completeTriggers, sweep, track, untrack } from './tracking';
+import { readShapes, type TableShape } from './table-shape';
+import { backfill, buryMissing, sweep, versionImages } from './reconcile';
+import { completeTriggers, findUnfit, forgetDropped, track, untrack } from './tracking';
 
 export interface StoreOptions {
   readonly url: string;
@@ -174,19 +175,43 @@ export class PostgresStore {
     this.lost = error;
   }
 
-  /** What has to be looked after now and then: new partitions, tombstones that TRUNCATE left out, ticks. */
-  private keepUp(): Promise<unknown> {
-    this.working = this.working
-      .then(() => this.upkeepOnce())
-      .catch((error: Error) => {
-        if (!isAway(error)) this.options.onError?.(error);
-      });
+  /**
+   * Looks after what has changed around the tables: renamed and dropped ones, keys of other types, new partitions, tombstones
+   * that TRUNCATE left out. By itself every few seconds.
+   */
+  keepUp(): Promise<unknown> {
+    this.working = this.working.then(() => this.reporting(() => this.upkeepOnce()));
     return this.working;
   }
 
+  /** One table's trouble does not keep the others from being looked after. */
+  private async reporting(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!isAway(error)) this.options.onError?.(error as Error);
+    }
+  }
+
   private async upkeepOnce(): Promise<void> {
+    const dropped = await forgetDropped(this.pool);
+    for (const name of dropped) {
+      this.options.onError?.(
+        new Error(`${name} was dropped and is no longer shared. If there is a new one, start again to share it.`),
+      );
+    }
+    for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool))) {
+      await this.reporting(async () => {
+        await backfill(this.pool, this.identity, await track(this.pool, this.identity, oid));
+        this.options.onProgress?.(`${name} was altered: its capture follows`);
+      });
+    }
+    await this.shapes.refresh();
     for (const shape of this.shapes.all) {
-      if (await completeTriggers(this.pool, shape)) await backfill(this.pool, this.identity, shape);
+      await this.reporting(async () => {
+        if (await completeTriggers(this.pool, shape)) await backfill(this.pool, this.identity, shape);
+        await versionImages(this.pool, this.identity, shape);
+      });
     }
     await sweep(this.pool, this.identity, this.shapes.all);
     await tick(this.pool);

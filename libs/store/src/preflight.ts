@@ -26,6 +26,7 @@ interface Candidate {
   inherits: boolean;
   has_key: boolean;
   deferrable: boolean;
+  generated: string[] | null;
   owned: boolean;
   security: boolean;
   serial: string[] | null;
@@ -107,6 +108,11 @@ function judge(table: Candidate): Finding[] {
       'Its primary key is deferrable, so that a statement may leave a key twice.',
       `Drop the constraint and add it again without DEFERRABLE.`,
     );
+  if (table.generated)
+    return error(
+      `Its key has generated columns, which cannot be written: ${table.generated.join(', ')}.`,
+      'Make the primary key of ordinary columns.',
+    );
   if (!table.owned)
     return error(
       'The role does not own it, and cannot put triggers on it.',
@@ -156,6 +162,7 @@ const candidatesQuery = `
     c.relkind AS kind, c.relpersistence AS persistence, c.relispartition AS partition,
     c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhrelid = c.oid OR h.inhparent = c.oid) AS inherits,
     x.indexrelid IS NOT NULL AS has_key, x.indimmediate IS FALSE AS deferrable,
+    (SELECT array_agg(a.attname::text) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attgenerated <> '' AND a.attnum = ANY (x.indkey)) AS generated,
     pg_has_role(c.relowner, 'USAGE') AS owned,
     c.relforcerowsecurity AND NOT (SELECT r.rolbypassrls OR r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) AS security,
     (SELECT array_agg(a.attname::text) FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -1,14 +1,15 @@
 import type { Pool } from 'pg';
 import { readShapes, type TableShape } from './table-shape';
 
-/** The shared tables as we last saw them. Read anew when a query finds that one has changed (trap 32). */
+/** The shared tables as we last saw them; one that lost its primary key is left out until it has one. Read anew when a query finds that one has changed (trap 32). */
 export class Shapes {
   private byName: ReadonlyMap<string, TableShape> = new Map();
 
   constructor(private readonly pool: Pool) {}
 
   async refresh(): Promise<void> {
-    this.byName = new Map((await readShapes(this.pool)).map((shape) => [shape.name, shape]));
+    const shapes = (await readShapes(this.pool)).filter(({ key }) => key.length > 0);
+    this.byName = new Map(shapes.map((shape) => [shape.name, shape]));
   }
 
   get all(): readonly TableShape[] {

@@ -7,20 +7,26 @@ export interface Column {
   readonly ident: string;
   /** The type without its modifier, qualified where it is a user's. */
   readonly type: string;
-  /** Whether an array of the type can carry it; the others (arrays themselves) travel as text and are cast back. */
+  /** Whether an array of the type can carry it; the others (arrays, composites, xml) travel as text and are cast back. */
   readonly transport: 'array' | 'text';
   /** How to tell a value's size without reading it: by its octets, twice that (bytea as hex), as stored, or fixed. */
   readonly size: 'octets' | 'hex' | 'stored' | 'fixed';
+  /** Of xml the output function prints less than what is stored (no declaration), and only a cast to text gives all of it. */
+  readonly xml: boolean;
   /** GENERATED ALWAYS AS IDENTITY: may be inserted with OVERRIDING SYSTEM VALUE, never updated. */
   readonly always: boolean;
 }
 
 export interface KeyColumn extends Column {
-  /** The type with modifier and collation, for the metadata table. */
+  /** The type without modifier and under its domains, which users may tighten: for the metadata table. */
+  readonly base: string;
+  /** The same with its collation. */
   readonly definition: string;
   /** The operators of the primary key's index, qualified: `pg_catalog.=`, `pg_catalog.>`. */
   readonly equals: string;
   readonly after: string;
+  /** Whether equal keys are the same bytes, as 1.0 and 1.00 are not: such a column never has to be updated. */
+  readonly settled: boolean;
 }
 
 /** A shared table as its catalog describes it. */
@@ -39,13 +45,13 @@ export interface TableShape {
   readonly columns: readonly Column[];
   /** Whether values may be stored out of line, so that a few rows can be very large. */
   readonly toasted: boolean;
-  /** Differs whenever a column was added, dropped, renamed or retyped. */
+  /** Differs whenever the table was renamed, or a column was added, dropped, renamed or retyped. */
   readonly fingerprint: string;
 }
 
-/** The fingerprint of the relation whose oid is `relation`, as of the present snapshot. */
+/** The fingerprint of the relation whose oid is `relation`: its name as it is now, its columns as of the present snapshot. */
 export const fingerprintOf = (relation: string): string =>
-  `(SELECT sum(hashtextextended(concat_ws(' ', f.attnum, f.attname, f.atttypid, f.atttypmod, f.attgenerated, f.attidentity), 0))::text
+  `(SELECT ${relation}::regclass || ' ' || sum(hashtextextended(concat_ws(' ', f.attnum, f.attname, f.atttypid, f.atttypmod, f.attgenerated, f.attidentity), 0))::text
     FROM pg_attribute AS f WHERE f.attrelid = ${relation} AND f.attnum > 0 AND NOT f.attisdropped)`;
 
 interface ColumnRow {
@@ -53,8 +59,11 @@ interface ColumnRow {
   name: string;
   ident: string;
   type: string;
+  base: string;
   definition: string;
-  is_array: boolean;
+  as_text: boolean;
+  xml: boolean;
+  settled: boolean;
   size: Column['size'];
   always: boolean;
   key_position: number | null;
@@ -85,12 +94,19 @@ export async function readShapes(db: Queryable, id: number | null = null): Promi
   });
 }
 
-function toColumn({ name, ident, type, is_array, size, always }: ColumnRow): Column {
-  return { name, ident, type, transport: is_array ? 'text' : 'array', size, always };
+function toColumn({ name, ident, type, as_text, size, xml, always }: ColumnRow): Column {
+  return { name, ident, type, transport: as_text ? 'text' : 'array', size, xml, always };
 }
 
 function toKeyColumn(row: ColumnRow): KeyColumn {
-  return { ...toColumn(row), definition: row.definition, equals: row.equals!, after: row.after! };
+  return {
+    ...toColumn(row),
+    base: row.base,
+    definition: row.definition,
+    equals: row.equals!,
+    after: row.after!,
+    settled: row.settled,
+  };
 }
 
 const columnsQuery = `
@@ -101,13 +117,18 @@ const columnsQuery = `
   )
   SELECT a.attrelid::int8 AS relation, a.attname AS name, quote_ident(a.attname) AS ident,
     format_type(a.atttypid, -1) AS type,
-    format_type(a.atttypid, a.atttypmod)
+    format_type(b.oid, -1) AS base,
+    format_type(b.oid, -1)
       || CASE WHEN a.attcollation <> 0 THEN (SELECT format(' COLLATE %I.%I', n.nspname, o.collname)
            FROM pg_collation AS o JOIN pg_namespace AS n ON n.oid = o.collnamespace WHERE o.oid = a.attcollation) ELSE '' END AS definition,
-    b.typcategory = 'A' OR b.typelem <> 0 AND b.typlen = -1 OR t.typarray = 0 AS is_array,
+    b.typcategory = 'A' OR b.typelem <> 0 AND b.typlen = -1 OR b.typtype = 'c' OR t.typarray = 0 OR b.oid = 'xml'::regtype AS as_text,
+    b.oid = 'xml'::regtype AS xml,
     CASE WHEN b.typlen <> -1 THEN 'fixed' WHEN b.oid = 'bytea'::regtype THEN 'hex'
       WHEN b.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) THEN 'octets' ELSE 'stored' END AS size,
     a.attidentity = 'a' AS always,
+    -- Support function 4 of a btree family says that equal is identical, for text where its collation is deterministic.
+    coalesce(o.collisdeterministic, true) AND EXISTS (SELECT FROM pg_amproc AS e WHERE e.amprocfamily = k.opcfamily
+      AND e.amproclefttype = k.opcintype AND e.amprocrighttype = k.opcintype AND e.amprocnum = 4) AS settled,
     k.position AS key_position,
     (SELECT format('%I.%s', n.nspname, o.oprname) FROM pg_amop AS m JOIN pg_operator AS o ON o.oid = m.amopopr
        JOIN pg_namespace AS n ON n.oid = o.oprnamespace
@@ -116,6 +137,7 @@ const columnsQuery = `
        JOIN pg_namespace AS n ON n.oid = o.oprnamespace
        WHERE m.amopfamily = k.opcfamily AND m.amoplefttype = k.opcintype AND m.amoprighttype = k.opcintype AND m.amopstrategy = 5) AS after
   FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid JOIN base ON base.type = t.oid JOIN pg_type AS b ON b.oid = base.base
+  LEFT JOIN pg_collation AS o ON o.oid = a.attcollation
   LEFT JOIN LATERAL (
     SELECT i.position::int4, c.opcfamily, c.opcintype FROM pg_index AS x,
       unnest(x.indkey::int2[], x.indclass::oid[]) WITH ORDINALITY AS i (attnum, opclass, position)

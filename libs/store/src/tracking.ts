@@ -1,47 +1,103 @@
 import { escapeLiteral, type Pool, type PoolClient } from 'pg';
 import { inTransaction, type Queryable } from './database';
 import type { NodeIdentity } from './identity';
-import { dataKeys, inData, inMeta, keysAfter, keysEqual, metaKeys } from './keys';
+import { dataKeys, inData, inMeta, keysEqual, metaKeys } from './keys';
+import { supersession } from './reconcile';
 import { readShapes, type TableShape } from './table-shape';
 import { fillTemplate } from './template';
 
-/** Rows that are given their first version in one transaction when a table that has rows comes under capture. */
-const backfillBatch = 10_000;
-
 /**
  * Brings a table under capture: its metadata table, its capture function, its triggers. Safe to run again: functions are
- * replaced (a new incarnation writes under a new origin), missing triggers are added (a new partition has none).
+ * replaced (a new incarnation writes under a new origin; the table may have another name), missing triggers are added (a new
+ * partition has none), and the key in the metadata follows the table's.
  */
 export async function track(pool: Pool, identity: NodeIdentity, oid: number): Promise<TableShape> {
   return inTransaction(pool, 'BEGIN', async (client) => {
     await client.query('LOCK TABLE p2p.tracked_table IN SHARE ROW EXCLUSIVE MODE');
     const { rows } = await client.query<{ id: number; made: boolean }>(
-      `INSERT INTO p2p.tracked_table (relation, name, key_columns)
-       SELECT c.oid, format('%I.%I', n.nspname, c.relname),
-         (SELECT array_agg(a.attname::text ORDER BY k.position) FROM pg_index AS x, unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, position)
-            JOIN pg_attribute AS a ON a.attnum = k.attnum WHERE x.indrelid = c.oid AND x.indisprimary AND a.attrelid = c.oid)
-       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = $1
+      `INSERT INTO p2p.tracked_table (relation, name)
+       SELECT c.oid, format('%I.%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = $1
        ON CONFLICT (relation) DO UPDATE SET name = excluded.name RETURNING id, xmax = 0 AS made`,
       [oid],
     );
     const { id, made } = rows[0]!;
     const shape = (await readShapes(client, id))[0]!;
+    if (shape.key.length === 0) {
+      throw new Error(
+        `${shape.name} has lost its primary key. Its changes wait here until it has one: ALTER TABLE ${shape.name} ADD PRIMARY KEY (…);`,
+      );
+    }
     if (made) await client.query(trackStatement(shape));
+    else await followKey(client, shape);
     await client.query(captureStatement(shape, identity));
     await addTriggers(client, shape);
     return shape;
   });
 }
 
-/** Takes a table out of capture: triggers, function, metadata. Its rows stay as they are. */
-export async function untrack(db: Queryable, shape: TableShape): Promise<void> {
-  await db.query(`DROP FUNCTION ${capture(shape)}() CASCADE`);
-  await db.query(`DROP TABLE ${shape.meta}`);
-  await db.query('DELETE FROM p2p.tracked_table WHERE id = $1', [shape.id]);
+/** The shared tables that are no longer what their capture functions name: renamed, or their key was changed. */
+export async function findUnfit(db: Queryable, shapes: readonly TableShape[]): Promise<TableShape[]> {
+  if (shapes.length === 0) return [];
+  const { rows } = await db.query<{ fit: boolean[] }>(
+    `SELECT ARRAY[${shapes.map((shape) => `${fits(shape)}('${shape.oid}')`).join(', ')}] AS fit`,
+  );
+  return shapes.filter((_, i) => !rows[0]!.fit[i]);
 }
 
-function capture(shape: TableShape): string {
-  return `p2p.capture_${shape.id}`;
+/** Takes a table out of capture: triggers, function, metadata. Its rows stay as they are. */
+export async function untrack(db: Queryable, { id }: Pick<TableShape, 'id'>): Promise<void> {
+  await db.query(`DROP FUNCTION IF EXISTS ${capture({ id })}() CASCADE`);
+  await db.query(`DROP FUNCTION IF EXISTS ${fits({ id })}(regclass)`);
+  await db.query(`DROP TABLE IF EXISTS p2p.meta_${id}`);
+  await db.query('DELETE FROM p2p.sweep WHERE table_id = $1', [id]);
+  await db.query('DELETE FROM p2p.unversioned WHERE table_id = $1', [id]);
+  await db.query('DELETE FROM p2p.tracked_table WHERE id = $1', [id]);
+}
+
+/** Forgets the tables that were dropped. Returns their names. */
+export async function forgetDropped(pool: Pool): Promise<string[]> {
+  const dropped = 'FROM p2p.tracked_table AS t WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = t.relation)';
+  const { rows: found } = await pool.query(`SELECT ${dropped}`);
+  if (found.length === 0) return [];
+  return inTransaction(pool, 'BEGIN', async (client) => {
+    await client.query('LOCK TABLE p2p.tracked_table IN SHARE ROW EXCLUSIVE MODE');
+    const { rows } = await client.query<{ id: number; name: string }>(`SELECT t.id, t.name ${dropped}`);
+    for (const { id } of rows) await untrack(client, { id });
+    return rows.map(({ name }) => name);
+  });
+}
+
+function capture({ id }: Pick<TableShape, 'id'>): string {
+  return `p2p.capture_${id}`;
+}
+
+function fits({ id }: Pick<TableShape, 'id'>): string {
+  return `p2p.fits_${id}`;
+}
+
+/**
+ * Makes the metadata's key columns what the table's key has become: retyped where the values allow it (the versions stay), made
+ * anew, without any, where the key is of other columns.
+ */
+async function followKey(client: PoolClient, shape: TableShape): Promise<void> {
+  const { rows } = await client.query<{ type: string }>(
+    `SELECT format_type(atttypid, -1) AS type FROM pg_attribute
+     WHERE attrelid = $1::regclass AND attname ~ '^key[0-9]+$' AND NOT attisdropped ORDER BY attnum`,
+    [shape.meta],
+  );
+  const same = rows.length === shape.key.length && shape.key.every((column, i) => column.base === rows[i]!.type);
+  if (same) return;
+  if (rows.length !== shape.key.length) {
+    await client.query(`DROP TABLE ${shape.meta}`);
+    await client.query(trackStatement(shape));
+    return;
+  }
+  const retyped = shape.key.flatMap((column, i) =>
+    column.base === rows[i]!.type
+      ? []
+      : [`ALTER COLUMN key${i + 1} TYPE ${column.definition} USING key${i + 1}::text::${column.base}`],
+  );
+  await client.query(`ALTER TABLE ${shape.meta} ${retyped.join(', ')}`);
 }
 
 function trackStatement(shape: TableShape): string {
@@ -53,18 +109,24 @@ function trackStatement(shape: TableShape): string {
   });
 }
 
-/** What an update of a version by a local write sets: the one rule for capture, backfill and reconciliation. */
-function supersession(): string {
-  return fillTemplate('supersession.sql', {});
-}
-
 function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity): string {
-  return fillTemplate('capture.sql', {
+  const sameTypes = shape.key.map((column) => `p2p.alike(d.${column.ident}, NULL::${column.type})`).join(' AND ');
+  const fitsStatement = fillTemplate('fits.sql', {
+    name: shape.name,
+    relation: shape.name,
+    relationName: escapeLiteral(shape.name),
+    fits: fits(shape),
+    dataKeys: dataKeys(shape, 'd'),
+    sameTypes,
+  });
+  const captureStatement = fillTemplate('capture.sql', {
     id: String(shape.id),
     name: shape.name,
     relation: shape.name,
     meta: shape.meta,
     capture: capture(shape),
+    fits: fits(shape),
+    oid: String(shape.oid),
     keys: metaKeys(shape),
     firstKey: shape.key[0]!.ident,
     keyOfNew: dataKeys(shape, 'n'),
@@ -78,6 +140,7 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
     priority: String(priority),
     supersession: supersession(),
   });
+  return `${fitsStatement}\n${captureStatement}`;
 }
 
 const triggers: readonly { name: string; when: string }[] = [
@@ -113,83 +176,4 @@ async function addTriggers(client: PoolClient, shape: TableShape): Promise<numbe
 /** Completes the triggers of a table, for instance on partitions that are new. True when some were missing. */
 export async function completeTriggers(pool: Pool, shape: TableShape): Promise<boolean> {
   return (await inTransaction(pool, 'BEGIN', (client) => addTriggers(client, shape))) > 0;
-}
-
-/**
- * Gives rows that have no version yet one of their own, in key order and small transactions: nobody's write waits. A row that
- * somebody writes or deletes meanwhile has its version from capture, and keeps that.
- */
-export async function backfill(
-  pool: Pool,
-  identity: NodeIdentity,
-  shape: TableShape,
-  progress: (rows: number) => void = () => undefined,
-): Promise<number> {
-  const order = dataKeys(shape, 'd');
-  const later = keysAfter(shape, inData('d'), (column, i) => `$${i + 4}::text::${column.type}`);
-  const statement = (first: boolean) => `
-    WITH batch AS MATERIALIZED (
-      SELECT ${order} FROM ${shape.name} AS d ${first ? '' : `WHERE ${later}`} ORDER BY ${order} LIMIT $3
-    ), put AS (
-      INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, deleted, xid)
-      SELECT b.*, p2p.clock(), $1, $2, false, pg_current_xact_id() FROM batch AS b ON CONFLICT DO NOTHING RETURNING 1
-    )
-    SELECT (SELECT count(*) FROM put) AS put, (SELECT count(*) FROM batch) AS seen,
-      ARRAY(SELECT x FROM (SELECT ${order} FROM batch AS d ORDER BY ${shape.key.map((c) => `d.${c.ident} DESC`).join(', ')} LIMIT 1) AS last,
-        LATERAL unnest(ARRAY[${shape.key.map((c) => `last.${c.ident}::text`).join(', ')}]) AS x) AS last`;
-  let after: string[] = [];
-  let put = 0;
-  for (let first = true; ; first = false) {
-    const { rows } = await pool.query<{ put: number; seen: number; last: string[] }>(statement(first), [
-      identity.origin,
-      identity.priority,
-      backfillBatch,
-      ...after,
-    ]);
-    const batch = rows[0]!;
-    put += batch.put;
-    if (batch.put > 0) progress(put);
-    if (batch.seen < backfillBatch) break;
-    after = batch.last;
-  }
-  await pool.query('UPDATE p2p.tracked_table SET backfilled = true WHERE id = $1 AND NOT backfilled', [shape.id]);
-  return put;
-}
-
-/**
- * Makes tombstones for versions that are live although the table lacks their rows, among those written by transactions in
- * [from, below): what TRUNCATE removed beyond its snapshot, or what was deleted past the triggers. Writers wait meanwhile, so
- * that no row is judged while it is being written.
- */
-export async function buryMissing(
-  pool: Pool,
-  identity: NodeIdentity,
-  shape: TableShape,
-  from: string,
-  below: string,
-): Promise<number> {
-  return inTransaction(pool, 'BEGIN', async (client) => {
-    await client.query(`SET LOCAL lock_timeout = '5s'`);
-    await client.query(`LOCK TABLE ${shape.name} IN SHARE MODE`);
-    const { rowCount } = await client.query(
-      `UPDATE ${shape.meta} AS m SET ${supersession()}
-       FROM (VALUES (p2p.clock(), $1::text, $2::int4, true, pg_current_xact_id())) AS excluded (stamp, origin, priority, deleted, xid)
-       WHERE NOT m.deleted AND m.xid >= $3::xid8 AND m.xid < $4::xid8
-         AND NOT EXISTS (SELECT FROM ${shape.name} AS d WHERE ${keysEqual(shape, inData('d'), inMeta('m'))})`,
-      [identity.origin, identity.priority, from, below],
-    );
-    return rowCount ?? 0;
-  });
-}
-
-/** Completes the tombstones of TRUNCATEs that could not see all rows. */
-export async function sweep(pool: Pool, identity: NodeIdentity, shapes: readonly TableShape[]): Promise<void> {
-  const { rows } = await pool.query<{ table_id: number; xid: string }>(
-    'SELECT table_id, max(xid::text::numeric)::text AS xid FROM p2p.sweep GROUP BY table_id',
-  );
-  for (const { table_id, xid } of rows) {
-    const shape = shapes.find(({ id }) => id === table_id);
-    if (shape) await buryMissing(pool, identity, shape, '0', String(BigInt(xid) + 1n));
-    await pool.query('DELETE FROM p2p.sweep WHERE table_id = $1 AND xid <= $2::xid8', [table_id, xid]);
-  }
 }

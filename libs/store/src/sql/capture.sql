@@ -5,6 +5,9 @@
 -- it: a statement can be followed by others, run by a user's row triggers, before this trigger fires. For the same reason a
 -- live row is looked up again in a transaction in which such nesting was seen ("nested").
 -- Suppressed only by the id of the very transaction that applies a window (trap 31).
+--
+-- A table that was renamed, or whose key was, is no longer what the statements below name: they would fail, and the user's write
+-- with them. What is written until the node has made this function anew is put aside as images, and given its versions then.
 CREATE OR REPLACE FUNCTION {{capture}}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $capture$
 #variable_conflict use_variable
@@ -14,6 +17,17 @@ DECLARE
   now_us constant bigint := p2p.clock();
 BEGIN
   IF mode = here || ' apply' THEN RETURN NULL; END IF;
+  IF NOT {{fits}}('{{oid}}'::regclass) THEN
+    CASE TG_OP
+    WHEN 'UPDATE' THEN
+      INSERT INTO p2p.unversioned (table_id, image)
+      SELECT {{id}}, to_jsonb(o) FROM old_rows AS o UNION ALL SELECT {{id}}, to_jsonb(n) FROM new_rows AS n;
+    WHEN 'INSERT' THEN INSERT INTO p2p.unversioned (table_id, image) SELECT {{id}}, to_jsonb(n) FROM new_rows AS n;
+    WHEN 'DELETE' THEN INSERT INTO p2p.unversioned (table_id, image) SELECT {{id}}, to_jsonb(o) FROM old_rows AS o;
+    WHEN 'TRUNCATE' THEN INSERT INTO p2p.sweep (table_id) VALUES ({{id}});
+    END CASE;
+    RETURN NULL;
+  END IF;
   IF pg_trigger_depth() > 1 AND mode IS DISTINCT FROM here || ' nested' THEN
     mode := set_config('p2p.mode', here || ' nested', true);
   END IF;
