@@ -16,6 +16,13 @@ const pinned = {
   bytea_output: 'hex',
   lc_monetary: 'C',
   xmloption: 'content',
+  array_nulls: 'on',
+  quote_all_identifiers: 'off',
+  standard_conforming_strings: 'on',
+  transform_null_equals: 'off',
+  default_transaction_isolation: 'read committed',
+  default_transaction_read_only: 'off',
+  lock_timeout: '0',
   search_path: 'pg_catalog',
   row_security: 'off',
   application_name: 'pgmesh',
@@ -37,10 +44,14 @@ export function connectionConfig(url: string, settings: Record<string, string> =
   return { connectionString: url, options, types, connectionTimeoutMillis: 10_000, keepAlive: true };
 }
 
-/** A pool under the pinned settings. Errors of idle connections are left to the next query, which reports them. */
+/**
+ * A pool under the pinned settings. Errors of connections that run nothing just now, in the pool or in somebody's hands, are left
+ * to their next query, which reports them.
+ */
 export function openPool(url: string, max: number, settings: Record<string, string> = {}): Pool {
   const pool = new Pool({ ...connectionConfig(url, settings), max, idleTimeoutMillis: 60_000 });
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }
 

@@ -54,6 +54,21 @@ export const fingerprintOf = (relation: string): string =>
   `(SELECT ${relation}::regclass || ' ' || sum(hashtextextended(concat_ws(' ', f.attnum, f.attname, f.atttypid, f.atttypmod, f.attgenerated, f.attidentity), 0))::text
     FROM pg_attribute AS f WHERE f.attrelid = ${relation} AND f.attnum > 0 AND NOT f.attisdropped)`;
 
+/** A table is not what its shape says. */
+export class ShapeChanged extends Error {}
+
+/** Columns may have come or gone since we last looked: none of their values may be left out (invariant 6). */
+export async function assertShapes(db: Queryable, shapes: readonly TableShape[]): Promise<void> {
+  if (shapes.length === 0) return;
+  const { rows } = await db.query<{ fingerprint: string | null }>({
+    name: 'p2p_fingerprints',
+    text: `SELECT ${fingerprintOf('o.oid')} AS fingerprint FROM unnest($1::oid[]) WITH ORDINALITY AS o (oid, i) ORDER BY o.i`,
+    values: [shapes.map((shape) => shape.oid)],
+  });
+  const changed = shapes.find((shape, i) => shape.fingerprint !== rows[i]!.fingerprint);
+  if (changed) throw new ShapeChanged(`The columns of ${changed.name} have changed`);
+}
+
 interface ColumnRow {
   relation: number;
   name: string;

@@ -4,7 +4,7 @@ import { type EndFrame, type Frame, FrameError, Problem, protocolVersion, type W
 import type { Pool, PoolClient, QueryConfig } from 'pg';
 import { rethrowAway, sqlState } from '../database';
 import { isShapeChange, type Shapes } from '../shapes';
-import type { TableShape } from '../table-shape';
+import { ShapeChanged, type TableShape } from '../table-shape';
 import {
   learnFrom,
   lockPositions,
@@ -17,7 +17,7 @@ import {
 } from '../positions';
 import { burst, prepared } from '../prepared';
 import { Collision, StageMerge } from './merge';
-import { copyStage, literalStage, type Stage } from './stage';
+import { copyStage, literalStage, type Stage, type Target, targetOf } from './stage';
 
 export type Applied =
   | {
@@ -82,29 +82,35 @@ export class PostgresInbox {
 
   private async receive(client: PoolClient, frames: AsyncIterable<Frame>, staging: () => void): Promise<Arrival> {
     const source = frames[Symbol.asyncIterator]();
-    const head = await expectHead(source);
+    const head = await expectHead(source, this.options.nodeId);
     const stages: Stage[] = [];
     let held = 0;
     try {
       for (;;) {
         const { value: frame, done } = await source.next();
         if (done) throw new FrameError('The window was cut off before its end');
+        if (
+          (frame.type === 'rows' || frame.type === 'copy') &&
+          stages.some(({ shape }) => shape.name === frame.table)
+        ) {
+          throw new FrameError('A table stands in the window twice');
+        }
         if (frame.type === 'rows') {
           held += frame.literals.reduce((bytes, literal) => bytes + literal.length, 0);
           if (held > heldBytes)
             throw new Problem('too_large', 'The window holds more column literals than a window may.');
-          stages.push(literalStage(this.shapeOf(head, frame.table), frame));
+          stages.push(literalStage(await this.target(head, frame), frame));
         } else if (frame.type === 'copy') {
           staging();
-          const shape = this.shapeOf(head, frame.table);
+          const target = await this.target(head, frame);
           const name = `stage_${stages.length + 1}`;
           const copied: { frame?: Frame & { type: 'copied' } } = {};
-          const stage = await copyStage(client, shape, frame, name, dataOf(source, copied)).catch((e) =>
-            this.refused(e),
-          );
+          const stage = await copyStage(client, target, name, dataOf(source, copied)).catch((e) => this.refused(e));
           if (stage.count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
           stages.push(stage);
         } else if (frame.type === 'end') {
+          const rows = stages.reduce((sum, { count }) => sum + count, 0);
+          if (rows !== frame.rows) throw new FrameError(`The window announces ${frame.rows} rows and has ${rows}`);
           return { head, stages, end: frame };
         } else {
           throw new FrameError(`A frame "${frame.type}" stands where it does not belong`);
@@ -115,10 +121,17 @@ export class PostgresInbox {
     }
   }
 
-  private shapeOf(head: WindowFrame, table: string): TableShape {
-    const shape = head.tables.includes(table) ? this.shapes.get(table) : undefined;
-    if (shape) return shape;
-    throw new Problem('not_found', 'The window has rows of a table that is not shared here.');
+  /** Where a part's rows go. A table that does not fit may have been altered since we last looked (trap 32). */
+  private async target(
+    head: WindowFrame,
+    frame: { readonly table: string; readonly columns: readonly string[] },
+  ): Promise<Target> {
+    try {
+      return targetOf(head, this.shapes, frame);
+    } catch {
+      await this.shapes.refresh();
+      return targetOf(head, this.shapes, frame);
+    }
   }
 
   private async merge(client: PoolClient, arrival: Arrival): Promise<Applied> {
@@ -129,13 +142,30 @@ export class PostgresInbox {
         await client.query('ROLLBACK');
         const state = sqlState(error);
         if (attempt === attempts) return this.refused(error);
-        if (error instanceof Collision) await this.options.adopt(error.stage.shape);
-        else if (isShapeChange(state, String(error)))
-          await this.shapes.refresh().then(() => client.query('DISCARD PLANS'));
-        else if (!retried.has(state ?? '') && !(state === '23505' && attempt === 1)) return this.refused(error);
+        if (error instanceof Collision) {
+          await error.merge.assertDistinct(client);
+          await this.options.adopt(error.merge.stage.shape);
+        } else if (error instanceof ShapeChanged || isShapeChange(state, String(error))) {
+          await this.lookAgain(arrival, error);
+          await client.query('DISCARD PLANS');
+        } else if (!retried.has(state ?? '') && !(state === '23505' && attempt === 1)) return this.refused(error);
         await sleep(Math.random() * 20 * 2 ** attempt);
       }
     }
+  }
+
+  /** A part that was received for a table as it was cannot be merged into what it is: the window has to come again. */
+  private async lookAgain({ stages }: Arrival, cause: unknown): Promise<void> {
+    await this.shapes.refresh();
+    const changed = stages.find(({ shape }) => this.shapes.get(shape.name)?.fingerprint !== shape.fingerprint);
+    if (!changed) return;
+    const { name } = changed.shape;
+    throw new Problem(
+      'busy',
+      `${name} changed while a window was merged into it. It is tried again.`,
+      { table: name },
+      { cause },
+    );
   }
 
   private async tryMerge(client: PoolClient, { head, stages, end }: Arrival, careful: boolean): Promise<Applied> {
@@ -205,7 +235,7 @@ export class PostgresInbox {
         { cause: error },
       );
     }
-    if (state && /^(22|23|42)/.test(state)) {
+    if (state && refusals.test(state)) {
       throw new Problem(
         'invalid_value',
         `PostgreSQL refused the window: ${message}. Nothing of it was applied; it is tried again.`,
@@ -236,19 +266,26 @@ interface Arrival {
  */
 const begin: QueryConfig[] = [
   {
-    text: `BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '400ms'; SET LOCAL work_mem = '64MB'`,
+    text: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL session_replication_role = replica; SET LOCAL work_mem = '64MB'`,
   },
-  prepared(`SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true)`, []),
+  prepared(
+    `SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true), set_config('lock_timeout',
+      greatest(1, least(400, 400 * extract(epoch FROM current_setting('deadlock_timeout')::interval)))::int4::text, true)`,
+    [],
+  ),
 ];
 
 function countConflicts(shape: TableShape, conflicts: number): QueryConfig {
   return prepared('UPDATE p2p.tracked_table SET conflicts = conflicts + $2 WHERE id = $1', [shape.id, conflicts]);
 }
 
+/** Values that the table, its constraints, domains and triggers do not take, or that are too large for PostgreSQL. */
+const refusals = /^(0A|20|21|22|23|2F|38|39|42|44|54|P0)/;
+
 /** Serialization failure, deadlock, lock not available. */
 const retried = new Set(['40001', '40P01', '55P03']);
 
-async function expectHead(source: AsyncIterator<Frame>): Promise<WindowFrame> {
+async function expectHead(source: AsyncIterator<Frame>, nodeId: string): Promise<WindowFrame> {
   const { value: head, done } = await source.next();
   if (done || head.type !== 'window') throw new FrameError('A window starts with its head');
   if (head.protocol !== protocolVersion) {
@@ -256,6 +293,15 @@ async function expectHead(source: AsyncIterator<Frame>): Promise<WindowFrame> {
       'other_protocol',
       `The sender speaks protocol ${head.protocol}, this node ${protocolVersion}. Run the same version of pgmesh.`,
     );
+  }
+  if (head.node === nodeId) {
+    throw new Problem(
+      'other_node',
+      `The window comes from a node that has the name of this one, ${nodeId}. Give each its own NODE_ID.`,
+    );
+  }
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(head.node) || !/^[0-9a-z]{1,32}$/.test(head.epoch)) {
+    throw new Problem('bad_request', 'The window comes from a node that has no valid name or epoch.');
   }
   return head;
 }

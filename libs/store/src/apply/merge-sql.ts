@@ -1,10 +1,13 @@
-import { printed } from '../feed/window-query';
+import { printed, sizeOf } from '../feed/window-query';
 import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, stagedKeys } from '../keys';
 import type { Column, TableShape } from '../table-shape';
+import { soundnessOf } from './soundness';
 import type { Stage } from './stage';
 
 /** Rows in conflict that are handled at a time. */
 export const concurrentBatch = 1000;
+/** Bytes of their values, about, after which no further row is taken. */
+const concurrentBytes = 4 * 1024 * 1024;
 
 /** The statements by which one table's part of a window becomes rows, in the order in which they run. */
 export interface MergeStatements {
@@ -17,6 +20,10 @@ export interface MergeStatements {
   readonly putMissing: string;
   readonly putNew: (careful: boolean) => string;
   readonly markNew: (careful: boolean) => string;
+  /** Whether a key stands in the part twice. */
+  readonly repeated: string;
+  /** Locks the metadata of the rows in conflict, so that nobody writes over them between their reading and their writing. */
+  readonly lockConcurrent: string;
   /** The next of them after a key, or the first. */
   readonly concurrent: (after: boolean) => string;
 }
@@ -32,7 +39,8 @@ const verdict = `CASE
     WHEN (m.past ->> s.v2)::int8 >= s.v1 THEN 'known'
     ELSE 'concurrent' END`;
 
-export function mergeStatements({ shape, columns, source, literals }: Stage): MergeStatements {
+export function mergeStatements(stage: Stage): MergeStatements {
+  const { shape, columns, source, lengths, literals } = stage;
   const via = `$${literals.length + 1}::text`;
   const idents = columns.map((column) => column.ident).join(', ');
   const values = columns.map((_, i) => `s.c${i + 1}`).join(', ');
@@ -40,17 +48,15 @@ export function mergeStatements({ shape, columns, source, literals }: Stage): Me
   const order = stagedKeys(shape, 's');
   const metaIsStaged = keysEqual(shape, inMeta('m'), inStage('s'));
   const dataIsStaged = keysEqual(shape, inData('d'), inStage('s'));
-  const updates = columns
-    .filter((column) => !column.always)
-    .map((column) => `${column.ident} = s.c${columns.indexOf(column) + 1}`);
+  const updates = updatedColumns(shape, columns).map((column) => `${column.ident} = s.c${columns.indexOf(column) + 1}`);
   const isNew = `NOT EXISTS (SELECT FROM ${shape.meta} AS m WHERE ${metaIsStaged})`;
   // What this very transaction has marked with the staged version is what stands now.
   const won = `m.stamp = s.v1 AND m.origin = s.v2 AND m.xid = pg_current_xact_id()`;
   return {
-    // Data before metadata, in key order: the order in which users' own writes lock. The stamps are looked at on the way.
+    // Data before metadata, in key order: the order in which users' own writes lock. The versions are looked at on the way.
     lock: `SELECT (SELECT count(*) FROM (SELECT FROM ${shape.name} AS d JOIN (${source}) AS s ON ${dataIsStaged}
         ORDER BY ${shape.key.map((c) => `d.${c.ident}`).join(', ')} FOR NO KEY UPDATE OF d) AS l) AS locked,
-      max(s.v1) AS stamp, max(CASE WHEN s.v6 IS NOT NULL THEN p2p.highest_stamp(s.v6) END) AS sibling, p2p.clock() AS now
+      ${soundnessOf({ shape, lengths })}
       FROM (${source}) AS s`,
     // A metadata row that somebody else changes meanwhile is judged again by the UPDATE itself, in its newest version.
     mark: `WITH marked AS (
@@ -59,7 +65,8 @@ export function mergeStatements({ shape, columns, source, literals }: Stage): Me
         FROM (${source}) AS s WHERE ${metaIsStaged} AND (${verdict}) = 'newer' RETURNING m.deleted
       )
       SELECT count(*) FILTER (WHERE deleted) AS removed, count(*) FILTER (WHERE NOT deleted) AS put FROM marked`,
-    census: `SELECT count(*) AS matched, count(*) FILTER (WHERE (${verdict}) = 'concurrent') AS concurrent
+    census: `SELECT count(*) AS matched, count(*) FILTER (WHERE (${verdict}) = 'concurrent') AS concurrent,
+        count(*) FILTER (WHERE (${verdict}) = 'newer') AS left_over
       FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}`,
     remove: `DELETE FROM ${shape.name} AS d USING (${source}) AS s, ${shape.meta} AS m
       WHERE s.v7 AND ${metaIsStaged} AND ${won} AND ${dataIsStaged}`,
@@ -81,28 +88,52 @@ export function mergeStatements({ shape, columns, source, literals }: Stage): Me
         SELECT ${order}, s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${via}, pg_current_xact_id() FROM (${source}) AS s
         ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted
       ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live FROM fresh`,
-    concurrent: (after) => `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key,
-        m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, ${imageOf(shape.columns, (column) => `d.${column.ident}`)} AS image,
-        s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${imageOf(columns, (_, i) => `s.c${i + 1}`)} AS staged
-      FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} LEFT JOIN ${shape.name} AS d ON ${dataIsStaged}
-      WHERE (${verdict}) = 'concurrent'${after ? ` AND ${keysAfter(shape, inMeta('m'), (column, i) => `$${literals.length + 1 + i}::text::${column.type}`)}` : ''}
-      ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch}`,
+    repeated: `SELECT FROM (${source}) AS s GROUP BY ${order} HAVING count(*) > 1 LIMIT 1`,
+    lockConcurrent: `SELECT count(*) FROM (SELECT FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}
+      WHERE (${verdict}) = 'concurrent' ORDER BY ${metaKeys(shape, 'm')} FOR UPDATE OF m) AS l`,
+    concurrent: (after) => concurrentQuery(stage, after),
   };
 }
 
 /**
- * What an upsert of a row that is there does. A key is left alone where it cannot differ: an update that names it would wait for
+ * What is set in a row that is there already. A key is left alone where it cannot differ: an update that names it would wait for
  * every transaction that holds a reference to the row.
  */
-export function updatesOf(shape: TableShape, columns: readonly Column[]): string {
-  const fixed = new Set(shape.key.filter((column) => column.settled).map(({ name }) => name));
-  const updates = columns.filter(({ name, always }) => !always && !fixed.has(name)).map(({ ident }) => `${ident} = excluded.${ident}`);
-  return updates.length > 0 ? `UPDATE SET ${updates.join(', ')}` : 'NOTHING';
+export function updatedColumns({ key }: TableShape, columns: readonly Column[]): Column[] {
+  const fixed = new Set(key.filter(({ settled }) => settled).map(({ name }) => name));
+  return columns.filter(({ name, always }) => !always && !fixed.has(name));
+}
+
+/** Rows in conflict with both sides' versions, `concurrentBatch` of them or as many as hold `concurrentBytes`, at least one. */
+function concurrentQuery({ shape, columns, source, literals }: Stage, after: boolean): string {
+  const ours = shape.columns.map((column, i) => ({ ...column, at: `d${i + 1}` }));
+  const theirs = columns.map((column, i) => ({ ...column, at: `c${i + 1}` }));
+  const order = metaKeys(shape, 'c');
+  const sizes = [...ours, ...theirs].flatMap((column) => sizeOf(column, `c.${column.at}`));
+  const later = keysAfter(shape, inMeta('m'), (column, i) => `$${literals.length + 1 + i}::text::${column.type}`);
+  return `WITH found AS MATERIALIZED (
+      SELECT m.*, s.*, ${shape.columns.map(({ ident }, i) => `d.${ident} AS d${i + 1}`).join(', ')}
+      FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${keysEqual(shape, inMeta('m'), inStage('s'))}
+        LEFT JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inStage('s'))}
+      WHERE (${verdict}) = 'concurrent'${after ? ` AND ${later}` : ''} ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch}
+    ), sized AS (
+      SELECT c.*, count(*) OVER () AS found,
+        coalesce(sum(${['octet_length(c.siblings::text)', 'octet_length(c.v6::text)']
+          .map((size) => `coalesce(${size}, 0)`)
+          .concat(sizes)
+          .join(' + ')})
+          OVER (ORDER BY ${order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+      FROM found AS c
+    )
+    SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found,
+      c.stamp, c.origin, c.priority, c.past, c.fields, c.siblings, c.deleted, ${imageOf(ours)} AS image,
+      c.v1, c.v2, c.v3, c.v4, c.v5, c.v6, c.v7, ${imageOf(theirs)} AS staged
+    FROM sized AS c WHERE c.bytes_before < ${concurrentBytes} ORDER BY ${order}`;
 }
 
 /** A row as a JSON object of texts: what each type's output function prints, never a JSON number. */
-function imageOf(columns: readonly Column[], value: (column: Column, i: number) => string): string {
+function imageOf(columns: readonly (Column & { readonly at: string })[]): string {
   const names = columns.map(({ name }) => `'${name.replace(/'/g, "''")}'`).join(', ');
-  const values = columns.map((column, i) => printed(column, value(column, i))).join(', ');
+  const values = columns.map((column) => printed(column, `c.${column.at}`)).join(', ');
   return `jsonb_object(ARRAY[${names}]::text[], ARRAY[${values}]::text[])`;
 }

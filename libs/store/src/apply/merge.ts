@@ -3,7 +3,7 @@ import { prepared } from '../prepared';
 import { mergeStatements, type MergeStatements } from './merge-sql';
 import { resolveConcurrent } from './resolve';
 import type { Stage } from './stage';
-import { checkStamps } from './stamps';
+import { assertSound, repeatedKeys, type Soundness } from './soundness';
 
 export interface MergeOptions {
   /** The feed that the window came by. */
@@ -24,8 +24,8 @@ export interface Merged {
  * rows without a version are given one first.
  */
 export class Collision extends Error {
-  constructor(readonly stage: Stage) {
-    super(`A row of ${stage.shape.name} appeared while a window was merged`);
+  constructor(readonly merge: StageMerge) {
+    super(`A row of ${merge.stage.shape.name} appeared while a window was merged`);
   }
 }
 
@@ -58,11 +58,11 @@ export class StageMerge {
   /**
    * Goes on from the results of `opening`: rows that are new here, and true conflicts.
    * @throws Collision, unique_violation when the transaction has to be begun again, carefully
-   * @throws Problem `clock_drift`
+   * @throws Problem `clock_drift`, `invalid_version`, `bad_request`
    */
   async conclude(client: PoolClient, results: readonly QueryResult[]): Promise<Merged> {
-    const [locked, marked] = results as [QueryResult<Counts>, QueryResult<Counts>];
-    this.checkStamps(locked);
+    const [locked, marked] = results as [QueryResult, QueryResult<Counts>];
+    this.assertSound(locked);
     const { removed = 0, put = 0 } = marked.rows[0]!;
     if (put > 0) await this.completePut(client, put, this.statements.put ? (results.at(-1)!.rowCount ?? 0) : 0);
     return this.mergeRest(client, removed + put);
@@ -71,7 +71,7 @@ export class StageMerge {
   /** A large part, in which no row is looked at more often than it must be. */
   async run(client: PoolClient): Promise<Merged> {
     const { stage, statements, options } = this;
-    this.checkStamps(await client.query<Counts>(this.query(statements.lock)));
+    this.assertSound(await client.query(this.query(statements.lock)));
     const { rows } = await client.query<Counts>(this.query(statements.mark, [options.via]));
     const { removed = 0, put = 0 } = rows[0]!;
     if (removed > 0) await client.query(this.query(statements.remove));
@@ -86,29 +86,38 @@ export class StageMerge {
   private async completePut(client: PoolClient, put: number, updated: number): Promise<void> {
     const { stage, statements } = this;
     const missing = updated < put ? ((await client.query(this.query(statements.putMissing))).rowCount ?? 0) : 0;
-    if (statements.put && updated + missing !== put) throw new Collision(stage);
+    if (statements.put && updated + missing !== put) throw new Collision(this);
   }
 
   /** What was neither known nor newer: rows that are new here, and conflicts. */
   private async mergeRest(client: PoolClient, won: number): Promise<Merged> {
     const { stage, statements, options } = this;
     if (won === stage.count) return { changed: won, conflicts: 0 };
-    const { matched = 0, concurrent = 0 } = (await client.query<Counts>(this.query(statements.census))).rows[0]!;
+    const {
+      matched = 0,
+      concurrent = 0,
+      left_over = 0,
+    } = (await client.query<Counts>(this.query(statements.census))).rows[0]!;
+    if (left_over > 0) throw repeatedKeys(stage);
     const fresh = stage.count - matched;
     if (fresh > 0) {
       const careful = options.careful || matched > 0 || stage.literals.length > 0;
       const inserted = (await client.query(this.query(statements.putNew(careful)))).rowCount;
       const { rows } = await client.query<Counts>(this.query(statements.markNew(careful), [options.via]));
-      if (rows[0]!.marked !== fresh || rows[0]!.live !== inserted) throw new Collision(stage);
+      if (rows[0]!.marked !== fresh || rows[0]!.live !== inserted) throw new Collision(this);
     }
     if (concurrent === 0) return { changed: won + fresh, conflicts: 0 };
     const resolved = await resolveConcurrent(client, stage, statements, options.via);
     return { changed: won + fresh + resolved.changed, conflicts: resolved.conflicts };
   }
 
-  private checkStamps({ rows }: QueryResult<Counts>): void {
-    const { stamp, sibling, now } = rows[0]!;
-    checkStamps(this.stage, Math.max(stamp ?? 0, sibling ?? 0), now!, this.options);
+  /** After a collision: refuses a part that collided with itself. */
+  async assertDistinct(client: PoolClient): Promise<void> {
+    if ((await client.query(this.query(this.statements.repeated))).rowCount) throw repeatedKeys(this.stage);
+  }
+
+  private assertSound({ rows }: QueryResult): void {
+    assertSound(this.stage, rows[0] as Soundness, this.options);
   }
 
   private query(text: string, more: readonly unknown[] = []): QueryConfig {
@@ -117,6 +126,4 @@ export class StageMerge {
   }
 }
 
-type Counts = Partial<
-  Record<'stamp' | 'sibling' | 'now' | 'removed' | 'put' | 'matched' | 'concurrent' | 'marked' | 'live', number>
->;
+type Counts = Partial<Record<'removed' | 'put' | 'matched' | 'concurrent' | 'left_over' | 'marked' | 'live', number>>;

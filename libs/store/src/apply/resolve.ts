@@ -9,8 +9,9 @@ import {
 } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { inData, inMeta, keysEqual } from '../keys';
-import type { TableShape } from '../table-shape';
-import { concurrentBatch, type MergeStatements } from './merge-sql';
+import { assertShapes, type Column, type TableShape } from '../table-shape';
+import { concurrentBatch, type MergeStatements, updatedColumns } from './merge-sql';
+import { repeatedKeys } from './soundness';
 import type { Stage } from './stage';
 
 type Vector = Record<string, number> | null;
@@ -35,6 +36,8 @@ interface ConcurrentRow extends StoredVersion {
   v6: StoredVersion[] | null;
   v7: boolean;
   staged: RowImage;
+  /** How many there are, of which as many as fit into memory were read. */
+  found: number;
 }
 
 /** What became of rows that were not simply older or newer. */
@@ -46,7 +49,8 @@ export interface Resolution {
 
 /**
  * Merges the rows whose versions are concurrent with ours: the union of both sets less what is covered, and the visible row by
- * the strategy. The only place where rows become JavaScript objects; a thousand at a time.
+ * the strategy. The only place where rows become JavaScript objects; a thousand at a time, or as many as fit into
+ * some megabytes.
  */
 export async function resolveConcurrent(
   client: PoolClient,
@@ -57,14 +61,18 @@ export async function resolveConcurrent(
   let changed = 0;
   let conflicts = 0;
   let after: readonly string[] = [];
+  await assertShapes(client, [stage.shape]);
+  await client.query(statements.lockConcurrent, [...stage.literals]);
   for (;;) {
     const text = statements.concurrent(after.length > 0);
     const { rows } = await client.query<ConcurrentRow>(text, [...stage.literals, ...after]);
+    if (rows.some(({ key }, i) => i > 0 && key.every((part, k) => part === rows[i - 1]!.key[k])))
+      throw repeatedKeys(stage);
     const merged = rows.map(mergeRow).filter((row) => row.changed);
     if (merged.length > 0) await write(client, stage.shape, merged, via);
     changed += merged.length;
     conflicts += merged.filter((row) => row.conflict).length;
-    if (rows.length < concurrentBatch) return { changed, conflicts };
+    if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0)) return { changed, conflicts };
     after = rows.at(-1)!.key;
   }
 }
@@ -107,35 +115,62 @@ function mergeRow(row: ConcurrentRow): MergedRow {
 }
 
 async function write(client: PoolClient, shape: TableShape, merged: readonly MergedRow[], via: string): Promise<void> {
-  const records = JSON.stringify(
-    merged.map(({ key, state, visible, asSent, shown }) => {
-      const others = state.filter((version) => version !== visible);
-      const siblings = others.length > 0 ? others.map(toStored) : null;
-      return { key, ...toStored(visible), siblings, via: asSent ? via : null, shown };
-    }),
+  await show(
+    client,
+    shape,
+    merged.filter(({ shown }) => shown),
   );
-  const from = `jsonb_to_recordset($1::jsonb) AS r (key jsonb, stamp int8, origin text, priority int4, past jsonb, deleted bool,
-    image jsonb, siblings jsonb, via text, shown bool)`;
-  const inRecord = (column: { type: string }, i: number) => `(r.key ->> ${i})::${column.type}`;
-  const dataIsRecord = keysEqual(shape, inData('d'), inRecord);
-  await client.query(`DELETE FROM ${shape.name} AS d USING ${from} WHERE r.shown AND r.deleted AND ${dataIsRecord}`, [
-    records,
-  ]);
-  const idents = shape.columns.map((column) => column.ident).join(', ');
-  const values = shape.columns.map((column) => `(r.image ->> '${column.name.replace(/'/g, "''")}')::${column.type}`);
-  const updates = shape.columns.filter((column) => !column.always).map((c) => `${c.ident} = excluded.${c.ident}`);
-  await client.query(
-    `INSERT INTO ${shape.name} AS d (${idents}) OVERRIDING SYSTEM VALUE SELECT ${values.join(', ')} FROM ${from}
-     WHERE r.shown AND NOT r.deleted
-     ON CONFLICT (${shape.key.map((column) => column.ident).join(', ')}) DO ${updates.length > 0 ? `UPDATE SET ${updates.join(', ')}` : 'NOTHING'}`,
-    [records],
-  );
+  const records = merged.map(({ key, state, visible, asSent }) => {
+    const { image: _image, ...version } = toStored(visible);
+    const others = state.filter((one) => one !== visible);
+    return { key, ...version, siblings: others.length > 0 ? others.map(toStored) : null, via: asSent ? via : null };
+  });
   await client.query(
     `UPDATE ${shape.meta} AS m SET stamp = r.stamp, origin = r.origin, priority = r.priority, past = r.past, deleted = r.deleted,
        siblings = nullif(r.siblings, 'null'), xid = pg_current_xact_id(), via = r.via
-     FROM ${from} WHERE ${keysEqual(shape, inMeta('m'), inRecord)}`,
-    [records],
+     FROM jsonb_to_recordset($1::jsonb) AS r (key jsonb, stamp int8, origin text, priority int4, past jsonb, deleted bool, siblings jsonb, via text)
+     WHERE ${keysEqual(shape, inMeta('m'), inRecord)}`,
+    [JSON.stringify(records)],
   );
+}
+
+const inRecord = (column: Column, i: number) => parsed(column, `(r.key ->> ${i})`);
+
+/** Puts the visible versions of rows into their table. */
+async function show(client: PoolClient, shape: TableShape, rows: readonly MergedRow[]): Promise<void> {
+  const from = 'jsonb_to_recordset($1::jsonb) AS r (key jsonb, image jsonb)';
+  const removed = rows.filter(({ visible }) => visible.deleted);
+  if (removed.length > 0) {
+    await client.query(
+      `DELETE FROM ${shape.name} AS d USING ${from} WHERE ${keysEqual(shape, inData('d'), inRecord)}`,
+      [JSON.stringify(removed.map(({ key }) => ({ key })))],
+    );
+  }
+  // A writer may have lacked columns that we have: they keep their values, or take their defaults.
+  const put = new Map<string, { columns: readonly Column[]; records: unknown[] }>();
+  for (const { key, visible } of rows) {
+    if (visible.deleted) continue;
+    const columns = shape.columns.filter(({ name }) => Object.hasOwn(visible.image!, name));
+    const names = JSON.stringify(columns.map(({ name }) => name));
+    const group = put.get(names) ?? { columns, records: [] };
+    group.records.push({ key, image: visible.image });
+    put.set(names, group);
+  }
+  for (const { columns, records } of put.values()) {
+    const values = columns.map((column) => parsed(column, `(r.image ->> '${column.name.replace(/'/g, "''")}')`));
+    const updates = updatedColumns(shape, columns).map(({ ident }) => `${ident} = excluded.${ident}`);
+    await client.query(
+      `INSERT INTO ${shape.name} AS d (${columns.map(({ ident }) => ident).join(', ')}) OVERRIDING SYSTEM VALUE
+       SELECT ${values.join(', ')} FROM ${from} ON CONFLICT (${shape.key.map(({ ident }) => ident).join(', ')})
+       DO ${updates.length > 0 ? `UPDATE SET ${updates.join(', ')}` : 'NOTHING'}`,
+      [JSON.stringify(records)],
+    );
+  }
+}
+
+/** A text as its type's input function reads it. The cast of text to regclass does something else: it takes names alone. */
+function parsed({ type }: Column, text: string): string {
+  return type === 'regclass' ? `regclassin(textout(${text}))` : `${text}::${type}`;
 }
 
 function fromStored({ stamp, origin, priority, past, deleted, image }: StoredVersion): RowVersion {

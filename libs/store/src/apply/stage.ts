@@ -1,30 +1,35 @@
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
-import { type Frame, Problem, versionColumns } from '@pgmesh/wire';
+import { type Frame, Problem, versionColumns, type WindowFrame } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
+import type { Shapes } from '../shapes';
 import type { Column, TableShape } from '../table-shape';
 
 /** The version columns of a staged row: v1…v7 in the order of `versionColumns`. */
 const versionTypes = ['int8', 'text COLLATE "C"', 'int4', 'jsonb', 'jsonb', 'jsonb', 'bool'];
 
-/** One table's part of a window, arrived as a whole and ready to be merged. */
-export interface Stage {
+/** Our table and its columns in a window's order, the key's first. */
+export interface Target {
   readonly shape: TableShape;
-  /** The table's columns in the window's order, the key's first. */
   readonly columns: readonly Column[];
+}
+
+/** One table's part of a window, arrived as a whole and ready to be merged. */
+export interface Stage extends Target {
   readonly count: number;
   /** How many of them are tombstones; of a large part that is not known, and all may be. */
   readonly deleted: number;
   /** SQL for its rows: v1…v7, c1…cn, typed. */
   readonly source: string;
+  /** SQL for the lengths of its column literals, which must all be `count`; null when the rows lie in a temporary table. */
+  readonly lengths: string | null;
   /** The parameters of `source`; empty when the rows lie in a temporary table. */
   readonly literals: readonly string[];
 }
 
 /** A stage whose rows are column literals, handed to `unnest` as they came: no value is ever looked into (invariant 8). */
-export function literalStage(shape: TableShape, frame: Frame & { type: 'rows' }): Stage {
-  const columns = columnsOf(shape, frame.columns);
+export function literalStage({ shape, columns }: Target, frame: Frame & { type: 'rows' }): Stage {
   if (frame.literals.length !== versionTypes.length + columns.length) {
     throw new Problem(
       'bad_request',
@@ -41,7 +46,8 @@ export function literalStage(shape: TableShape, frame: Frame & { type: 'rows' })
   );
   const source = `SELECT ${[...versionNames.map((name) => `u.${name}`), ...values].join(', ')}
     FROM unnest(${arrays.map((type, i) => `$${i + 1}::${type}`).join(', ')}) AS u (${names.join(', ')})`;
-  return { shape, columns, count: frame.count, deleted: frame.deleted, source, literals: frame.literals };
+  const lengths = `ARRAY[${arrays.map((type, i) => `cardinality($${i + 1}::${type})`).join(', ')}]`;
+  return { shape, columns, count: frame.count, deleted: frame.deleted, source, lengths, literals: frame.literals };
 }
 
 /**
@@ -50,12 +56,10 @@ export function literalStage(shape: TableShape, frame: Frame & { type: 'rows' })
  */
 export async function copyStage(
   client: PoolClient,
-  shape: TableShape,
-  frame: Frame & { type: 'copy' },
+  { shape, columns }: Target,
   name: string,
   data: AsyncIterable<Uint8Array>,
 ): Promise<Stage> {
-  const columns = columnsOf(shape, frame.columns);
   const definitions = [
     ...versionTypes.map((type, i) => `v${i + 1} ${type}`),
     ...columns.map((column, i) => `c${i + 1} ${column.type}`),
@@ -77,11 +81,23 @@ export async function copyStage(
     count: stream.rowCount,
     deleted: stream.rowCount,
     source: `SELECT * FROM pg_temp.${name}`,
+    lengths: null,
     literals: [],
   };
 }
 
 const versionNames = versionColumns.map((_, i) => `v${i + 1}`);
+
+/** @throws Problem `not_found`, `unknown_column` */
+export function targetOf(
+  head: WindowFrame,
+  shapes: Shapes,
+  { table, columns }: { readonly table: string; readonly columns: readonly string[] },
+): Target {
+  const shape = head.tables.includes(table) ? shapes.get(table) : undefined;
+  if (!shape) throw new Problem('not_found', 'The window has rows of a table that is not shared here.');
+  return { shape, columns: columnsOf(shape, columns) };
+}
 
 /** The window's columns as ours. The sender may lack columns that we have; one that we lack would lose its values. */
 function columnsOf(shape: TableShape, names: readonly string[]): Column[] {

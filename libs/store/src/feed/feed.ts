@@ -11,7 +11,7 @@ import { type Frame, Problem, protocolVersion, type WindowFrame, type WireKnowle
 import type { Pool, PoolClient } from 'pg';
 import { rethrowAway, sqlState } from '../database';
 import { isShapeChange, type Shapes } from '../shapes';
-import { fingerprintOf, type TableShape } from '../table-shape';
+import { assertShapes, ShapeChanged, type TableShape } from '../table-shape';
 import { planPiece } from './copy-plan';
 import {
   beginWindow,
@@ -168,7 +168,10 @@ export class PostgresFeed {
       let sent = 0;
       let complete = false;
       try {
-        await assertShapes(client, parts);
+        await assertShapes(
+          client,
+          parts.map(({ shape }) => shape),
+        );
         yield head;
         for (const part of parts) {
           const columns = await part.columns?.(client);
@@ -208,22 +211,6 @@ export class PostgresFeed {
       { cause: error },
     );
   }
-}
-
-/** A table is not what its shape says. */
-class ShapeChanged extends Error {}
-
-/** Columns may have come or gone since we last looked: none of their values may be left out of a window (invariant 6). */
-async function assertShapes(client: PoolClient, parts: readonly Part[]): Promise<void> {
-  const shapes = parts.map(({ shape }) => shape);
-  if (shapes.length === 0) return;
-  const { rows } = await client.query<{ fingerprint: string | null }>({
-    name: 'p2p_fingerprints',
-    text: `SELECT ${fingerprintOf('o.oid')} AS fingerprint FROM unnest($1::oid[]) WITH ORDINALITY AS o (oid, i) ORDER BY o.i`,
-    values: [shapes.map((shape) => shape.oid)],
-  });
-  const changed = shapes.find((shape, i) => shape.fingerprint !== rows[i]!.fingerprint);
-  if (changed) throw new ShapeChanged(`The columns of ${changed.name} have changed`);
 }
 
 async function rollback(client: PoolClient): Promise<void> {

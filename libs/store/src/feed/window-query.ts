@@ -45,7 +45,8 @@ export function printed({ xml }: Column, value: string): string {
  * that a few large values do not fill memory. Sizes are told from headers, without reading what is stored out of line.
  */
 export function columnarQuery(shape: TableShape, versions: string, max: string): string {
-  const sizes = shape.columns.flatMap((column, i) => sizeOf(column, `w.c${i + 1}`));
+  const siblings = sizeOf({ size: 'stored' }, 'w.v6');
+  const sizes = shape.columns.flatMap((column, i) => sizeOf(column, `w.c${i + 1}`)).concat(siblings);
   const literals = [...version, 'deleted']
     .map((_, i) => `w.v${i + 1}`)
     .concat(shape.columns.map((_, i) => `w.c${i + 1}`));
@@ -60,12 +61,13 @@ export function columnarQuery(shape: TableShape, versions: string, max: string):
       .join(', ')} FROM size LEFT JOIN w ON true GROUP BY size.bytes`;
 }
 
-function sizeOf(column: Column, value: string): string[] {
+/** What the column adds to a window's size, in bytes; compressed values count as if they were of the most compressible kind. */
+export function sizeOf(column: Pick<Column, 'size'>, value: string): string[] {
   if (column.size === 'fixed') return [];
   const bytes = {
     octets: `octet_length(${value})`,
     hex: `2 * octet_length(${value})`,
-    stored: `pg_column_size(${value})`,
+    stored: `pg_column_size(${value}) * CASE WHEN pg_column_compression(${value}) IS NULL THEN 1 ELSE 32 END`,
   };
   return [`coalesce(${bytes[column.size]}::int8, 0)`];
 }
