@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beginning, parsePgSnapshot, type Snapshot } from '@pgmesh/core';
 import { Client } from 'pg';
@@ -22,6 +23,8 @@ export class Wakeup {
   private running: Promise<void> | null = null;
   private stopping = new AbortController();
   private bell: (() => void) | null = null;
+  /** Settles when the connection is gone. */
+  private lost: Promise<void> = Promise.resolve();
   private last: Snapshot = beginning;
 
   constructor(
@@ -76,7 +79,13 @@ export class Wakeup {
       }),
     );
     this.client = client;
-    client.on('error', () => this.bell?.());
+    this.lost = new Promise((resolve) => {
+      const lost = () => {
+        resolve();
+        this.bell?.();
+      };
+      client.on('error', lost).on('end', lost);
+    });
     client.on('notification', () => this.bell?.());
     await client.connect();
     const { rows } = await client.query<{ prepared: boolean }>(
@@ -86,11 +95,14 @@ export class Wakeup {
     return !rows[0]!.prepared;
   }
 
+  /** Lays the flag down, if the connection still answers; a connection that was lost in mid-query never would. */
   private async disconnect(): Promise<void> {
     const client = this.client;
     this.client = null;
-    await client?.query(`SELECT setval('p2p.wakeup', 1)`).catch(() => undefined);
-    await client?.end().catch(() => undefined);
+    if (!client) return;
+    const farewell = client.query(`SELECT setval('p2p.wakeup', 1)`).then(() => client.end());
+    await Promise.race([farewell.catch(() => undefined), this.lost, sleep(pause.away, undefined, { ref: false })]);
+    (client as Client & { connection: { stream: Socket } }).connection.stream.destroy();
   }
 
   private async watch(): Promise<void> {
@@ -145,7 +157,10 @@ export class Wakeup {
 
   private query(text: string, values: unknown[] = []) {
     if (!this.client) throw new Error('The connection that listens was closed');
-    return this.client.query(text, values);
+    const lost = this.lost.then(() => {
+      throw new Error('The connection that listens was lost');
+    });
+    return Promise.race([this.client.query(text, values), lost]);
   }
 
   /** Waits; true when the bell rang first. */
