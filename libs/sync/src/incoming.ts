@@ -6,25 +6,35 @@ import type { Identity } from './ports';
 export class Incoming implements AsyncIterable<Frame> {
   /** Who sent it; known once the first frame has passed. */
   head: WindowFrame | null = null;
+  /** Settles with the head when the last frame has passed; the store may still be merging then. Null when it never came. */
+  readonly arrived: Promise<WindowFrame | null>;
+  #arrive!: (head: WindowFrame | null) => void;
   /** The sender's knowledge as of the window's end, where it told it. */
   knowledge: Knowledge | null = null;
 
   constructor(
     private readonly frames: AsyncIterable<Frame>,
     private readonly self: Identity,
-  ) {}
+  ) {
+    this.arrived = new Promise((resolve) => (this.#arrive = resolve));
+  }
 
   /** @throws Problem `bad_request`, `other_protocol`, `other_node` */
   async *[Symbol.asyncIterator](): AsyncGenerator<Frame> {
     try {
       for await (const frame of this.frames) {
         if (this.head === null) this.head = this.#checked(frame);
-        if (frame.type === 'end' && frame.knowledge) this.knowledge = fromWireKnowledge(frame.knowledge);
+        if (frame.type === 'end') {
+          if (frame.knowledge) this.knowledge = fromWireKnowledge(frame.knowledge);
+          this.#arrive(this.head);
+        }
         yield frame;
       }
     } catch (error) {
       if (error instanceof FrameError) throw new Problem('bad_request', `${error.message}.`, {}, { cause: error });
       throw error;
+    } finally {
+      this.#arrive(null);
     }
   }
 

@@ -1,11 +1,12 @@
-import { type FeedRequest, formatSnapshot, nextRequest, type Position } from '@pgmesh/core';
-import { protocolVersion, toWireKnowledge, toWirePosition, type WindowRequest } from '@pgmesh/wire';
+import { advance, type FeedRequest, formatSnapshot, nextRequest, type Position } from '@pgmesh/core';
+import { protocolVersion, toWireKnowledge, toWirePosition, type WindowFrame, type WindowRequest } from '@pgmesh/wire';
 import { jittered } from './backoff';
 import { Incoming } from './incoming';
 import type { LinkContext, Session } from './link-context';
 import { dialsUs } from './neighbours';
 import type { Applied } from './ports';
 import { addRounds, emptyRound, type RoundResult, Waiters } from './round';
+import { stepOf } from './step';
 import type { Turn } from './turnstile';
 import { Wakeup } from './wakeup';
 
@@ -102,13 +103,16 @@ export class PullLoop {
     let last: FeedRequest['kind'] | null = null;
     let held = wait;
     let position = await store.inbox.position(session.nodeId);
+    let ahead: Fetch | null = null;
     while (!session.signal.aborted) {
       const shared = this.#shared(session.nodeId);
       const request = nextRequest(position, session.epoch, shared, last);
       if (request === null) break;
       // While a copy is under way nothing is held: there is always more to ask for.
       const copying = nextRequest(position, session.epoch, shared, 'window')?.kind === 'copy';
-      const applied = await this.#fetch(session, request, copying ? 0 : held);
+      const fetch: Fetch = ahead?.asks(request) ? ahead : this.#fetch(session, request, copying ? 0 : held);
+      ahead = request.kind === 'copy' ? await this.#fetchAhead(session, fetch, position) : null;
+      const applied = await fetch.applied;
       held = 0;
       const stuck = applied !== null && request.kind === 'copy' && samePosition(position, applied.position);
       if (applied) position = applied.position;
@@ -124,17 +128,30 @@ export class PullLoop {
     return result;
   }
 
-  /** Null when the peer had nothing, or when its request was let go of. */
-  async #fetch(session: Session, request: FeedRequest, wait: number): Promise<Applied | null> {
-    const { store, journal, neighbours, clock } = this.context;
-    const started = clock();
-    const frames = await this.#ask(session, request, wait);
-    if (frames === null) return null;
-    const incoming = new Incoming(frames, store.identity);
-    const applied = await store.inbox.apply(incoming);
-    if (incoming.knowledge) neighbours.update(session.nodeId, { knowledge: incoming.knowledge });
-    await journal.received(applied, 'pull', started);
-    return applied;
+  #fetch(session: Session, request: FeedRequest, wait: number): Fetch {
+    return new Fetch(request, async (arrived) => {
+      const { store, journal, neighbours, clock } = this.context;
+      const started = clock();
+      const frames = await this.#ask(session, request, wait);
+      if (frames === null) return null;
+      const incoming = new Incoming(frames, store.identity);
+      void incoming.arrived.then(arrived);
+      const applied = await store.inbox.apply(incoming);
+      if (incoming.knowledge) neighbours.update(session.nodeId, { knowledge: incoming.knowledge });
+      await journal.received(applied, 'pull', started);
+      return applied;
+    });
+  }
+
+  /**
+   * Asks for the next piece of a copy while this one is being merged. Should the merge fail, the piece that was fetched ahead does
+   * not connect and is refused by the store.
+   */
+  async #fetchAhead(session: Session, fetch: Fetch, position: Position | null): Promise<Fetch | null> {
+    const head = await fetch.arrived;
+    const beyond = head && advance(position, session.epoch, stepOf(head));
+    const next = beyond && nextRequest(beyond, session.epoch, this.#shared(session.nodeId), 'copy');
+    return next?.kind === 'copy' && !session.signal.aborted ? this.#fetch(session, next, 0) : null;
   }
 
   async #ask(session: Session, request: FeedRequest, wait: number): ReturnType<LinkContext['client']['window']> {
@@ -179,4 +196,37 @@ function samePosition(a: Position | null, b: Position | null): boolean {
 /** What a repeated piece leaves as it was. */
 function withoutReach(position: Position | null): unknown {
   return position && { ...toWirePosition(position), reached: null };
+}
+
+/** A request on its way: first the window arrives, then it is merged. */
+class Fetch {
+  /** The window's head when all of it has arrived; null when it did not. */
+  readonly arrived: Promise<WindowFrame | null>;
+  /** What became of it; null when the peer had nothing, or when its request was let go of. */
+  readonly applied: Promise<Applied | null>;
+
+  constructor(
+    private readonly request: FeedRequest,
+    run: (arrived: (head: WindowFrame | null) => void) => Promise<Applied | null>,
+  ) {
+    const { promise, resolve } = deferred<WindowFrame | null>();
+    this.arrived = promise;
+    this.applied = run(resolve);
+    // Whoever fetched ahead may have no use for it any more; a failure is then the next fetch's to find.
+    this.applied.catch(() => undefined).finally(() => resolve(null));
+  }
+
+  asks(request: FeedRequest): boolean {
+    return (
+      request.kind === 'copy' &&
+      this.request.kind === 'copy' &&
+      JSON.stringify(request) === JSON.stringify(this.request)
+    );
+  }
+}
+
+function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((done) => (resolve = done));
+  return { promise, resolve };
 }

@@ -219,8 +219,9 @@ export const settings = {
     variable: 'P2P_BATCH_SIZE',
     flag: '--batch-size <rows>',
     type: wholeNumber(1, 1_000_000),
-    fallback: '10000',
-    meaning: 'Rows after which a window is cut, at a boundary between transactions.',
+    fallback: '50000',
+    meaning:
+      'Rows after which a window is cut, at a boundary between transactions, and of one piece of a first copy. Memory does not depend on it.',
     example: '5000',
   },
   maxRetries: {
