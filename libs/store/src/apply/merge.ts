@@ -84,7 +84,7 @@ export class StageMerge {
   }
 
   private async completePut(client: PoolClient, put: number, updated: number): Promise<void> {
-    const { stage, statements } = this;
+    const { statements } = this;
     const missing = updated < put ? ((await client.query(this.query(statements.putMissing))).rowCount ?? 0) : 0;
     if (statements.put && updated + missing !== put) throw new Collision(this);
   }

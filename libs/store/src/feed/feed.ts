@@ -22,6 +22,7 @@ import {
   probe,
   readColumns,
   versionsWithin,
+  windowBytes,
 } from './window-reader';
 
 /** A window that is about to be sent. It holds a snapshot of the database open until it was read or closed. */
@@ -53,7 +54,7 @@ interface Opening {
 /** One table's rows of a window that is open: as columns where they are few and small, as a stream of COPY text otherwise. */
 interface Part {
   readonly shape: TableShape;
-  readonly columns: ((client: PoolClient) => Promise<Frame | null>) | null;
+  readonly columns: ((client: PoolClient, budget: number) => ReturnType<typeof readColumns>) | null;
   readonly versions: string;
 }
 
@@ -111,7 +112,9 @@ export class PostgresFeed {
     const { bounds, to } = boundsOf(from, present, cut);
     const parts = found.tables.map(({ shape, count }) => ({
       shape,
-      columns: fitsColumns(count) ? (reader: PoolClient) => readColumns(reader, shape, bounds, except) : null,
+      columns: fitsColumns(count)
+        ? (reader: PoolClient, budget: number) => readColumns(reader, shape, bounds, except, budget)
+        : null,
       versions: versionsWithin(shape, bounds, except),
     }));
     const head = this.head(shapes, { kind: 'window', from, to, more: cut !== null, at: null, next: null });
@@ -166,6 +169,7 @@ export class PostgresFeed {
     async function* frames(): AsyncGenerator<Frame> {
       if (!open) throw new Error('This window was read already');
       let sent = 0;
+      let held = 0;
       let complete = false;
       try {
         await assertShapes(
@@ -174,10 +178,11 @@ export class PostgresFeed {
         );
         yield head;
         for (const part of parts) {
-          const columns = await part.columns?.(client);
-          if (columns?.type === 'rows') {
-            sent += columns.count;
-            yield columns;
+          const columns = await part.columns?.(client, windowBytes - held);
+          if (columns) {
+            held += columns.bytes;
+            sent += columns.frame.count;
+            yield columns.frame;
             continue;
           }
           for await (const frame of copyRows(client, part.shape, part.versions)) {

@@ -10,8 +10,12 @@ import { burst, prepared } from '../prepared';
 
 /** Tables with at most this many rows in a window travel as column literals, larger ones as COPY. */
 const columnarRows = 500;
-/** Bytes of column literals in one window; what goes beyond travels as COPY, which needs no memory. */
+/** Bytes of a table's values that are read as columns, by their sizes as stored; larger parts travel as COPY, which needs no memory. */
 const columnarBytes = 2 * 1024 * 1024;
+/** Bytes of a table's column literals as printed, above which they are thrown away and the rows read as COPY. A frame takes twice that. */
+const literalBytes = 4 * 1024 * 1024;
+/** Bytes of column literals in one window, half of what a receiver of ours holds. */
+export const windowBytes = 8 * 1024 * 1024;
 const noXid = 18446744073709551615n;
 
 /** What of a window's snapshot has to be known before its rows are counted. */
@@ -118,7 +122,8 @@ export async function readColumns(
   shape: TableShape,
   bounds: Bounds,
   except: readonly string[],
-): Promise<Frame | null> {
+  budget: number,
+): Promise<{ readonly frame: Frame & { type: 'rows' }; readonly bytes: number } | null> {
   const versions = windowCondition(shape, 'v.*', bound);
   const { rows } = await client.query<Record<string, string> & { count: number; deleted: number; bytes: number }>(
     prepared(columnarQuery(shape, versions, '$5::int8'), [
@@ -126,13 +131,16 @@ export async function readColumns(
       bounds.below,
       bounds.xip,
       except,
-      columnarBytes,
+      Math.min(columnarBytes, budget),
     ]),
   );
   const { count, deleted, bytes, ...literals } = rows[0]!;
-  if (bytes > columnarBytes) return null;
+  if (bytes > Math.min(columnarBytes, budget)) return null;
+  const printed = Object.values(literals);
+  const size = printed.reduce((sum, literal) => sum + Buffer.byteLength(literal), 0);
+  if (size > Math.min(literalBytes, budget)) return null;
   const columns = shape.columns.map((column) => column.name);
-  return { type: 'rows', table: shape.name, columns, count, deleted, literals: Object.values(literals) };
+  return { frame: { type: 'rows', table: shape.name, columns, count, deleted, literals: printed }, bytes: size };
 }
 
 /** The rows of one table as a stream of COPY text. The statement takes no parameters; all that goes in is ours. */
