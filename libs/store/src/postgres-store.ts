@@ -1,6 +1,6 @@
-import type { Pool } from 'pg';
 import { PostgresInbox } from './apply/inbox';
-import { isAway, openPool, rethrowAway } from './database';
+import { Connections } from './connections';
+import { isAway, rethrowAway } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
 import { PostgresFeed } from './feed/feed';
 import { tick } from './feed/ticks';
@@ -53,8 +53,7 @@ export class PostgresStore {
   private working: Promise<unknown> = Promise.resolve();
 
   private constructor(
-    private readonly pool: Pool,
-    private readonly feedPool: Pool,
+    private readonly connections: Connections,
     private readonly options: StoreOptions,
     private readonly shapes: Shapes,
     private readonly wakeup: Wakeup,
@@ -67,24 +66,17 @@ export class PostgresStore {
 
   /** @throws PreflightError, Problem `unavailable`, Error with the remedy */
   static async open(options: StoreOptions): Promise<PostgresStore> {
-    // Connections: ordinary work, and the small windows' own, whose plans must stay index scans whatever size they were made for.
-    const pool = openPool(options.url, 8);
-    const feedPool = openPool(options.url, 8, {
-      plan_cache_mode: 'force_generic_plan',
-      enable_seqscan: 'off',
-      enable_hashjoin: 'off',
-      enable_mergejoin: 'off',
-      jit: 'off',
-    });
+    const connections = new Connections(options.url);
     try {
-      return await PostgresStore.assemble(options, pool, feedPool);
+      return await PostgresStore.assemble(options, connections);
     } catch (error) {
-      await Promise.all([pool.end(), feedPool.end()]);
+      await connections.end();
       return rethrowAway(error);
     }
   }
 
-  private static async assemble(options: StoreOptions, pool: Pool, feedPool: Pool): Promise<PostgresStore> {
+  private static async assemble(options: StoreOptions, connections: Connections): Promise<PostgresStore> {
+    const pool = connections.ordinary;
     // Check before anything is touched.
     const { chosen, findings } = await chooseTables(pool, options.tables);
     findings.push(...(await checkDatabase(pool)));
@@ -111,8 +103,8 @@ export class PostgresStore {
       const below = await pool.query<{ xmax: string }>('SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xmax');
       await buryMissing(pool, identity, shape, String(from), below.rows[0]!.xmax);
     };
-    const feed = new PostgresFeed(feedPool, identity, shapes, mend, (listener) => wakeup.listen(listener));
-    const inbox = new PostgresInbox(pool, shapes, {
+    const feed = new PostgresFeed(connections.windows, identity, shapes, mend, (listener) => wakeup.listen(listener));
+    const inbox = new PostgresInbox(connections, shapes, {
       nodeId: identity.nodeId,
       maxDrift: (options.maxDrift ?? 60_000) * 1000,
       adopt: (shape) => backfill(pool, identity, shape),
@@ -120,11 +112,15 @@ export class PostgresStore {
     });
     const history = new PostgresSyncHistory(pool);
     const book = new PostgresPeerBook(pool);
-    store = new PostgresStore(pool, feedPool, options, shapes, wakeup, identity, feed, inbox, history, book);
+    store = new PostgresStore(connections, options, shapes, wakeup, identity, feed, inbox, history, book);
     await store.keepUp();
     wakeup.start();
     store.upkeep = setInterval(() => void store.keepUp(), upkeepInterval).unref();
     return store;
+  }
+
+  private get pool() {
+    return this.connections.ordinary;
   }
 
   /** The names of the tables that we share, sorted. */
@@ -167,7 +163,7 @@ export class PostgresStore {
     await this.working;
     await this.history.flush();
     await this.wakeup.stop();
-    await Promise.all([this.pool.end(), this.feedPool.end()]);
+    await this.connections.end();
   }
 
   private noteAway(error: Error | null): void {

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { feedName, type Knowledge, type Position } from '@pgmesh/core';
 import { type EndFrame, type Frame, FrameError, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
-import type { Pool, PoolClient, QueryConfig } from 'pg';
+import type { PoolClient, QueryConfig } from 'pg';
+import type { Connections } from '../connections';
 import { rethrowAway, sqlState } from '../database';
 import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
@@ -17,6 +18,7 @@ import {
 } from '../positions';
 import { burst, prepared } from '../prepared';
 import { Collision, StageMerge } from './merge';
+import { Desk } from './desk';
 import { copyStage, literalStage, type Stage, type Target, targetOf } from './stage';
 
 export type Applied =
@@ -50,37 +52,32 @@ export class PostgresInbox {
   private last: Promise<unknown> = Promise.resolve();
 
   constructor(
-    private readonly pool: Pool,
+    private readonly connections: Pick<Connections, 'ordinary' | 'merges' | 'stages'>,
     private readonly shapes: Shapes,
     private readonly options: InboxOptions,
   ) {}
 
   position(node: string): Promise<Position | null> {
-    return readPosition(this.pool, node).catch(rethrowAway);
+    return readPosition(this.connections.ordinary, node).catch(rethrowAway);
   }
 
   knowledge(): Promise<Knowledge> {
-    return readKnowledge(this.pool).catch(rethrowAway);
+    return readKnowledge(this.connections.ordinary).catch(rethrowAway);
   }
 
   /** Receiving goes on beside the merge of another window; merges follow one another. */
   async apply(frames: AsyncIterable<Frame>): Promise<Applied> {
-    const client = await this.pool.connect().catch(rethrowAway);
-    let broken = false;
-    let staged = false;
+    await using desk = new Desk(this.connections);
     try {
-      const arrival = await this.receive(client, frames, () => (staged = true));
-      return await this.inTurn(() => this.merge(client, arrival));
+      const arrival = await this.receive(desk, frames);
+      return await this.inTurn(async () => this.merge(await desk.merging(), arrival));
     } catch (error) {
-      broken = sqlState(error) === undefined && !(error instanceof Problem || error instanceof FrameError);
+      desk.broken = sqlState(error) === undefined && !(error instanceof Problem || error instanceof FrameError);
       return rethrowAway(error);
-    } finally {
-      if (!broken && staged) broken = await discardStages(client);
-      client.release(broken);
     }
   }
 
-  private async receive(client: PoolClient, frames: AsyncIterable<Frame>, staging: () => void): Promise<Arrival> {
+  private async receive(desk: Desk, frames: AsyncIterable<Frame>): Promise<Arrival> {
     const source = frames[Symbol.asyncIterator]();
     const head = await expectHead(source, this.options.nodeId);
     const stages: Stage[] = [];
@@ -101,11 +98,12 @@ export class PostgresInbox {
             throw new Problem('too_large', 'The window holds more column literals than a window may.');
           stages.push(literalStage(await this.target(head, frame), frame));
         } else if (frame.type === 'copy') {
-          staging();
           const target = await this.target(head, frame);
           const name = `stage_${stages.length + 1}`;
           const copied: { frame?: Frame & { type: 'copied' } } = {};
-          const stage = await copyStage(client, target, name, dataOf(source, copied)).catch((e) => this.refused(e));
+          const stage = await copyStage(await desk.staging(), target, name, dataOf(source, copied)).catch((e) =>
+            this.refused(e),
+          );
           if (stage.count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
           stages.push(stage);
         } else if (frame.type === 'end') {
@@ -260,14 +258,11 @@ interface Arrival {
 }
 
 /**
- * Replica role keeps the users' triggers and foreign keys out of it (trap 29). p2p.mode holds this transaction's own id, so that
- * a setting that survived it would suppress nothing (trap 31). The lock time-out is below deadlock_timeout: where a user's
- * transaction and ours wait for each other, it is ours that gives way.
+ * p2p.mode holds this transaction's own id, so that a setting that survived it would suppress nothing (trap 31). The lock
+ * time-out is below deadlock_timeout: where a user's transaction and ours wait for each other, it is ours that gives way.
  */
 const begin: QueryConfig[] = [
-  {
-    text: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL session_replication_role = replica; SET LOCAL work_mem = '64MB'`,
-  },
+  { text: 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE' },
   prepared(
     `SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true), set_config('lock_timeout',
       greatest(1, least(400, 400 * extract(epoch FROM current_setting('deadlock_timeout')::interval)))::int4::text, true)`,
@@ -320,12 +315,4 @@ async function* dataOf(
       return;
     } else throw new FrameError(`A frame "${frame.type}" stands inside a table`);
   }
-}
-
-/** Temporary tables go with the window. True when the connection is no longer fit for use. */
-async function discardStages(client: PoolClient): Promise<boolean> {
-  return client.query('DISCARD TEMP').then(
-    () => false,
-    () => true,
-  );
 }

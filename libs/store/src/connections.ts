@@ -1,0 +1,40 @@
+import type { Pool } from 'pg';
+import { openPool } from './database';
+
+/** Plans that stay index scans, whatever size a table had when they were made: what is small is found by its key. */
+const byIndex = {
+  plan_cache_mode: 'force_generic_plan',
+  enable_seqscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  jit: 'off',
+};
+
+/**
+ * Replica role keeps the users' triggers and foreign keys out of a merge (trap 29). It belongs to the connection, for a change of
+ * it throws away every plan; whether capture is suppressed belongs to the transaction (trap 31).
+ */
+const replica = { session_replication_role: 'replica' };
+
+/** A node's connections, by what they are for. */
+export class Connections {
+  /** Ordinary work. */
+  readonly ordinary: Pool;
+  /** Reading windows. */
+  readonly windows: Pool;
+  /** Merging small windows. */
+  readonly merges: Pool;
+  /** Staging large windows, and merging them. */
+  readonly stages: Pool;
+
+  constructor(url: string) {
+    this.ordinary = openPool(url, 6);
+    this.windows = openPool(url, 8, byIndex);
+    this.merges = openPool(url, 2, { ...byIndex, ...replica });
+    this.stages = openPool(url, 4, { ...replica, work_mem: '64MB', temp_buffers: '64MB', jit: 'off' });
+  }
+
+  async end(): Promise<void> {
+    await Promise.all([this.ordinary, this.windows, this.merges, this.stages].map((pool) => pool.end()));
+  }
+}
