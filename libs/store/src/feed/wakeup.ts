@@ -7,7 +7,7 @@ import type { Shapes } from '../shapes';
 import { windowCondition } from './window-query';
 
 /** Milliseconds between looks while changes come, while a transaction from before the arming is open, and where polling is all there is. */
-const pause = { busy: 3, openMost: 100, pollLeast: 10, pollMost: 100, idle: 5_000, away: 1_000 };
+const pause = { busy: 3, busyMost: 20, openMost: 100, pollLeast: 10, pollMost: 100, idle: 5_000, away: 1_000 };
 
 /**
  * Tells when there is something new in the feed.
@@ -107,7 +107,8 @@ export class Wakeup {
 
   private async watch(): Promise<void> {
     while (!this.stopping.signal.aborted) {
-      while (await this.look()) await this.rest(pause.busy);
+      // Links that are busy look by themselves; these looks are for those that have just come to rest.
+      for (let wait = pause.busy; await this.look(); wait = Math.min(wait * 1.5, pause.busyMost)) await this.rest(wait);
       await this.query(`SELECT setval('p2p.wakeup', 2)`);
       const quiet = !(await this.look()) && (await this.outlastOpen());
       const rung = quiet && (await this.rest(pause.idle));
