@@ -95,7 +95,8 @@ export async function sweep(pool: Pool, identity: NodeIdentity, shapes: readonly
   );
   for (const { table_id, xid } of rows) {
     const shape = shapes.find(({ id }) => id === table_id);
-    if (shape) await buryMissing(pool, identity, shape, '0', String(BigInt(xid) + 1n));
+    // Rows that it removed unseen may well have versions of later transactions than itself.
+    if (shape) await buryMissing(pool, identity, shape, '0', '18446744073709551615');
     await pool.query('DELETE FROM p2p.sweep WHERE table_id = $1 AND xid <= $2::xid8', [table_id, xid]);
   }
 }
