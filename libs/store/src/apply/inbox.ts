@@ -101,9 +101,10 @@ export class PostgresInbox {
           const target = await this.target(head, frame);
           const name = `stage_${stages.length + 1}`;
           const copied: { frame?: Frame & { type: 'copied' } } = {};
-          const stage = await copyStage(await desk.staging(), target, name, dataOf(source, copied)).catch((e) =>
-            this.refused(e),
-          );
+          const stage = await copyStage(client, target, name, dataOf(source, copied)).catch(async (error: unknown) => {
+            await this.lookAgain([target], error);
+            return this.refused(error);
+          });
           if (stage.count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
           stages.push(stage);
         } else if (frame.type === 'end') {
@@ -144,18 +145,22 @@ export class PostgresInbox {
           await error.merge.assertDistinct(client);
           await this.options.adopt(error.merge.stage.shape);
         } else if (error instanceof ShapeChanged || isShapeChange(state, String(error))) {
-          await this.lookAgain(arrival, error);
+          await this.lookAgain(arrival.stages, error);
           await client.query('DISCARD PLANS');
-        } else if (!retried.has(state ?? '') && !(state === '23505' && attempt === 1)) return this.refused(error);
+        } else if (!retried.has(state ?? '') && !(state === '23505' && attempt === 1)) {
+          await this.lookAgain(arrival.stages, error);
+          return this.refused(error);
+        }
         await sleep(Math.random() * 20 * 2 ** attempt);
       }
     }
   }
 
   /** A part that was received for a table as it was cannot be merged into what it is: the window has to come again. */
-  private async lookAgain({ stages }: Arrival, cause: unknown): Promise<void> {
+  private async lookAgain(targets: readonly Target[], cause: unknown): Promise<void> {
+    if (sqlState(cause) === undefined && !(cause instanceof ShapeChanged)) return;
     await this.shapes.refresh();
-    const changed = stages.find(({ shape }) => this.shapes.get(shape.name)?.fingerprint !== shape.fingerprint);
+    const changed = targets.find(({ shape }) => this.shapes.get(shape.name)?.fingerprint !== shape.fingerprint);
     if (!changed) return;
     const { name } = changed.shape;
     throw new Problem(

@@ -12,6 +12,8 @@ const concurrentBytes = 4 * 1024 * 1024;
 /** The statements by which one table's part of a window becomes rows, in the order in which they run. */
 export interface MergeStatements {
   readonly lock: string;
+  /** The look at the versions that comes with the lock, without it. */
+  readonly survey: string;
   readonly mark: string;
   readonly census: string;
   /** `all`: every staged row has won, so that it need not be asked again of each. */
@@ -40,7 +42,7 @@ const verdict = `CASE
     ELSE 'concurrent' END`;
 
 export function mergeStatements(stage: Stage): MergeStatements {
-  const { shape, columns, source, lengths, literals } = stage;
+  const { shape, columns, source, literals } = stage;
   const via = `$${literals.length + 1}::text`;
   const idents = columns.map((column) => column.ident).join(', ');
   const values = columns.map((_, i) => `s.c${i + 1}`).join(', ');
@@ -56,8 +58,8 @@ export function mergeStatements(stage: Stage): MergeStatements {
     // Data before metadata, in key order: the order in which users' own writes lock. The versions are looked at on the way.
     lock: `SELECT (SELECT count(*) FROM (SELECT FROM ${shape.name} AS d JOIN (${source}) AS s ON ${dataIsStaged}
         ORDER BY ${shape.key.map((c) => `d.${c.ident}`).join(', ')} FOR NO KEY UPDATE OF d) AS l) AS locked,
-      ${soundnessOf({ shape, lengths })}
-      FROM (${source}) AS s`,
+      ${soundnessOf(stage)} FROM (${source}) AS s`,
+    survey: `SELECT ${soundnessOf(stage)} FROM (${source}) AS s`,
     // A metadata row that somebody else changes meanwhile is judged again by the UPDATE itself, in its newest version.
     mark: `WITH marked AS (
         UPDATE ${shape.meta} AS m SET stamp = s.v1, origin = s.v2, priority = s.v3, past = s.v4, fields = s.v5, siblings = NULL,

@@ -68,10 +68,13 @@ export class StageMerge {
     return this.mergeRest(client, removed + put);
   }
 
-  /** A large part, in which no row is looked at more often than it must be. */
+  /**
+   * A large part, in which no row is looked at more often than it must be. At first it is tried without the lock that comes
+   * before everything else: a user's write that meets it then makes it time out, and it is begun again with the lock.
+   */
   async run(client: PoolClient): Promise<Merged> {
     const { stage, statements, options } = this;
-    this.assertSound(await client.query(this.query(statements.lock)));
+    this.assertSound(await client.query(this.query(options.careful ? statements.lock : statements.survey)));
     const { rows } = await client.query<Counts>(this.query(statements.mark, [options.via]));
     const { removed = 0, put = 0 } = rows[0]!;
     if (removed > 0) await client.query(this.query(statements.remove));
