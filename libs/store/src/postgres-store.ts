@@ -40,7 +40,7 @@ export class PreflightError extends Error {
 export interface StoreHealth {
   readonly away: boolean;
   readonly error: string | null;
-  /** The oldest transaction that holds a write open for more than a minute, with its process. */
+  /** The oldest transaction that holds a write open for long, with its process. */
   readonly idle: { readonly pid: number; readonly seconds: number; readonly state: string } | null;
 }
 
@@ -146,12 +146,13 @@ export class PostgresStore {
     return rows[0]!.conflicts;
   }
 
-  async health(): Promise<StoreHealth> {
+  /** `patience`: for how many seconds a transaction may hold a write open before it is named. */
+  async health(patience = 60): Promise<StoreHealth> {
     const query = `SELECT pid, extract(epoch FROM now() - xact_start)::int8 AS seconds, state FROM pg_stat_activity
-      WHERE backend_xid IS NOT NULL AND datname = current_database() AND now() - xact_start > interval '1 minute'
+      WHERE backend_xid IS NOT NULL AND datname = current_database() AND now() - xact_start >= make_interval(secs => $1)
         AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 1`;
     try {
-      const { rows } = await this.pool.query<NonNullable<StoreHealth['idle']>>(query);
+      const { rows } = await this.pool.query<NonNullable<StoreHealth['idle']>>(query, [patience]);
       return { away: this.lost !== null, error: this.lost?.message ?? null, idle: rows[0] ?? null };
     } catch (error) {
       return { away: true, error: (error as Error).message, idle: null };
