@@ -101,10 +101,12 @@ export class PostgresInbox {
           const target = await this.target(head, frame);
           const name = `stage_${stages.length + 1}`;
           const copied: { frame?: Frame & { type: 'copied' } } = {};
-          const stage = await copyStage(client, target, name, dataOf(source, copied)).catch(async (error: unknown) => {
-            await this.lookAgain([target], error);
-            return this.refused(error);
-          });
+          const stage = await copyStage(await desk.staging(), target, name, dataOf(source, copied)).catch(
+            async (error: unknown) => {
+              await this.lookAgain([target], error);
+              return this.refused(error);
+            },
+          );
           if (stage.count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
           stages.push(stage);
         } else if (frame.type === 'end') {
