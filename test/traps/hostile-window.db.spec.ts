@@ -332,11 +332,13 @@ describe('A hostile window', () => {
     const pause = new Promise<void>((resolve) => (go = resolve));
     async function* slow(): AsyncGenerator<Frame> {
       yield head();
+      yield* copy(good).slice(0, 2);
       await pause;
-      yield* copy(good);
+      yield* copy(good).slice(2);
       yield end();
     }
     const waiting = a.store.inbox.apply(slow()).catch((error: unknown) => error);
+    await new Promise((resolve) => setTimeout(resolve, 50));
     await a.sql(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'pgmesh'`,
     );

@@ -58,7 +58,7 @@ describe('Large values', () => {
   it('trap 36: large rows in conflict are settled, and the loser is kept whole', async () => {
     await using a = await storeNode('a', schema);
     await using b = await storeNode('b', schema);
-    await a.sql(`INSERT INTO files (id, data) VALUES (1, ${random(50 * MB)}), (2, ${random(20 * MB)})`);
+    await a.sql(`INSERT INTO files (id, data) VALUES (1, ${random(50 * MB)})`);
     await settle(a, b);
     await a.sql(`UPDATE files SET name = 'of a', data = data || '\\x01'`);
     await b.sql(`UPDATE files SET name = 'of b', data = data || '\\x02'`);
@@ -66,9 +66,6 @@ describe('Large values', () => {
     expect(await sums(b)).toEqual(await sums(a));
     expect(
       await a.sql(`SELECT key1, length(siblings #>> '{0,image,data}') AS kept FROM p2p.meta_1 ORDER BY 1`),
-    ).toEqual([
-      { key1: 1, kept: 2 * (50 * MB + 1) + 2 },
-      { key1: 2, kept: 2 * (20 * MB + 1) + 2 },
-    ]);
+    ).toEqual([{ key1: 1, kept: 2 * (50 * MB + 1) + 2 }]);
   }, 120_000);
 });

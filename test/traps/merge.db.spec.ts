@@ -76,7 +76,8 @@ describe('Merging', () => {
       const piece = await read(a, b, kind, 9);
       pieces.push(piece);
       await give(b, piece);
-      if (piece[0]!.type === 'window' && piece[0].next === null) break;
+      const [first] = piece;
+      if (first?.type === 'window' && first.next === null) break;
     }
     await settle(a, b);
     const windows: Frame[][] = [];
