@@ -7,6 +7,8 @@ export interface Column {
   readonly ident: string;
   /** The type without its modifier, qualified where it is a user's. */
   readonly type: string;
+  /** The same under its domains, where a tombstone's NULL may stand (a domain can be NOT NULL); assignment checks the domain. */
+  readonly base: string;
   /** Whether an array of the type can carry it; the others (arrays, composites, xml) travel as text and are cast back. */
   readonly transport: 'array' | 'text';
   /** How to tell a value's size without reading it: by its octets, twice that (bytea as hex), as stored, or fixed. */
@@ -18,9 +20,7 @@ export interface Column {
 }
 
 export interface KeyColumn extends Column {
-  /** The type without modifier and under its domains, which users may tighten: for the metadata table. */
-  readonly base: string;
-  /** The same with its collation. */
+  /** `base` with its collation: for the metadata table. Users may tighten domains. */
   readonly definition: string;
   /** The operators of the primary key's index, qualified: `pg_catalog.=`, `pg_catalog.>`. */
   readonly equals: string;
@@ -109,14 +109,13 @@ export async function readShapes(db: Queryable, id: number | null = null): Promi
   });
 }
 
-function toColumn({ name, ident, type, as_text, size, xml, always }: ColumnRow): Column {
-  return { name, ident, type, transport: as_text ? 'text' : 'array', size, xml, always };
+function toColumn({ name, ident, type, base, as_text, size, xml, always }: ColumnRow): Column {
+  return { name, ident, type, base, transport: as_text ? 'text' : 'array', size, xml, always };
 }
 
 function toKeyColumn(row: ColumnRow): KeyColumn {
   return {
     ...toColumn(row),
-    base: row.base,
     definition: row.definition,
     equals: row.equals!,
     after: row.after!,

@@ -2,7 +2,7 @@ import { printed, sizeOf } from '../feed/window-query';
 import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, stagedKeys } from '../keys';
 import type { Column, TableShape } from '../table-shape';
 import { soundnessOf } from './soundness';
-import type { Stage } from './stage';
+import type { Stage, Target } from './stage';
 
 /** Rows in conflict that are handled at a time. */
 export const concurrentBatch = 1000;
@@ -18,6 +18,7 @@ export interface MergeStatements {
   readonly census: string;
   /** `all`: every staged row has won, so that it need not be asked again of each. */
   readonly remove: string;
+  readonly renumber: string | null;
   readonly put: ((all: boolean) => string) | null;
   readonly putMissing: string;
   readonly putNew: (careful: boolean) => string;
@@ -72,6 +73,12 @@ export function mergeStatements(stage: Stage): MergeStatements {
       FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}`,
     remove: `DELETE FROM ${shape.name} AS d USING (${source}) AS s, ${shape.meta} AS m
       WHERE s.v7 AND ${metaIsStaged} AND ${won} AND ${dataIsStaged}`,
+    renumber: renumbering(
+      stage,
+      `(${source}) AS s, ${shape.meta} AS m`,
+      `NOT s.v7 AND ${metaIsStaged} AND ${won} AND ${dataIsStaged}`,
+      (column) => `s.c${columns.indexOf(column) + 1}`,
+    ),
     put:
       updates.length === 0
         ? null
@@ -104,6 +111,26 @@ export function mergeStatements(stage: Stage): MergeStatements {
 export function updatedColumns({ key }: TableShape, columns: readonly Column[]): Column[] {
   const fixed = new Set(key.filter(({ settled }) => settled).map(({ name }) => name));
   return columns.filter(({ name, always }) => !always && !fixed.has(name));
+}
+
+/**
+ * Gives rows other values in columns that are GENERATED ALWAYS AS IDENTITY, which no update may name: as they are, they are put
+ * aside and back again. Null where there is no such column.
+ */
+export function renumbering(
+  { shape, columns }: Target,
+  from: string,
+  condition: string,
+  value: (column: Column) => string,
+): string | null {
+  const drawn = columns.filter((column) => column.always && !shape.key.some(({ name }) => name === column.name));
+  if (drawn.length === 0) return null;
+  const differs = drawn.map((column) => `d.${column.ident} IS DISTINCT FROM ${value(column)}`).join(' OR ');
+  const kept = shape.columns.map((column) => (drawn.includes(column) ? value(column) : `d.${column.ident}`));
+  return `WITH moved AS (DELETE FROM ${shape.name} AS d USING ${from} WHERE ${condition} AND (${differs})
+      RETURNING ${kept.map((sql, i) => `${sql} AS c${i + 1}`).join(', ')})
+    INSERT INTO ${shape.name} (${shape.columns.map(({ ident }) => ident).join(', ')}) OVERRIDING SYSTEM VALUE
+    SELECT ${kept.map((_, i) => `w.c${i + 1}`).join(', ')} FROM moved AS w`;
 }
 
 /** Rows in conflict with both sides' versions, `concurrentBatch` of them or as many as hold `concurrentBytes`, at least one. */

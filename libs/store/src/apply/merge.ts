@@ -45,12 +45,13 @@ export class StageMerge {
    * changed hands within the window is free.
    */
   get opening(): QueryConfig[] {
-    const { lock, mark, remove, put } = this.statements;
+    const { lock, mark, remove, renumber, put } = this.statements;
     const { count, deleted } = this.stage;
     return [
       this.query(lock),
       this.query(mark, [this.options.via]),
       ...(deleted > 0 ? [this.query(remove)] : []),
+      ...(deleted < count && renumber ? [this.query(renumber)] : []),
       ...(deleted < count && put ? [this.query(put(false))] : []),
     ];
   }
@@ -79,6 +80,7 @@ export class StageMerge {
     const { removed = 0, put = 0 } = rows[0]!;
     if (removed > 0) await client.query(this.query(statements.remove));
     if (put > 0) {
+      if (statements.renumber) await client.query(this.query(statements.renumber));
       const all = removed + put === stage.count;
       const updated = statements.put ? (await client.query(this.query(statements.put(all)))).rowCount : 0;
       await this.completePut(client, put, updated ?? 0);

@@ -10,7 +10,7 @@ import {
 import type { PoolClient } from 'pg';
 import { inData, inMeta, keysEqual } from '../keys';
 import { assertShapes, type Column, type TableShape } from '../table-shape';
-import { concurrentBatch, type MergeStatements, updatedColumns } from './merge-sql';
+import { concurrentBatch, type MergeStatements, renumbering, updatedColumns } from './merge-sql';
 import { repeatedKeys } from './soundness';
 import type { Stage } from './stage';
 
@@ -157,7 +157,10 @@ async function show(client: PoolClient, shape: TableShape, rows: readonly Merged
     put.set(names, group);
   }
   for (const { columns, records } of put.values()) {
-    const values = columns.map((column) => parsed(column, `(r.image ->> '${column.name.replace(/'/g, "''")}')`));
+    const value = (column: Column) => parsed(column, `(r.image ->> '${column.name.replace(/'/g, "''")}')`);
+    const renumber = renumbering({ shape, columns }, from, keysEqual(shape, inData('d'), inRecord), value);
+    if (renumber) await client.query(renumber, [JSON.stringify(records)]);
+    const values = columns.map(value);
     const updates = updatedColumns(shape, columns).map(({ ident }) => `${ident} = excluded.${ident}`);
     await client.query(
       `INSERT INTO ${shape.name} AS d (${columns.map(({ ident }) => ident).join(', ')}) OVERRIDING SYSTEM VALUE

@@ -38,11 +38,11 @@ export function literalStage({ shape, columns }: Target, frame: Frame & { type: 
   }
   const arrays = [
     ...versionTypes.map((type) => `${type.replace(' COLLATE "C"', '')}[]`),
-    ...columns.map((column) => (column.transport === 'array' ? `${column.type}[]` : 'text[]')),
+    ...columns.map((column) => (column.transport === 'array' ? `${column.base}[]` : 'text[]')),
   ];
   const names = [...versionNames, ...columns.map((_, i) => `c${i + 1}`)];
   const values = columns.map(
-    (column, i) => `${column.transport === 'text' ? `u.c${i + 1}::${column.type}` : `u.c${i + 1}`} AS c${i + 1}`,
+    (column, i) => `${column.transport === 'text' ? `u.c${i + 1}::${column.base}` : `u.c${i + 1}`} AS c${i + 1}`,
   );
   const source = `SELECT ${[...versionNames.map((name) => `u.${name}`), ...values].join(', ')}
     FROM unnest(${arrays.map((type, i) => `$${i + 1}::${type}`).join(', ')}) AS u (${names.join(', ')})`;
@@ -62,7 +62,7 @@ export async function copyStage(
 ): Promise<Stage> {
   const definitions = [
     ...versionTypes.map((type, i) => `v${i + 1} ${type}`),
-    ...columns.map((column, i) => `c${i + 1} ${column.type}`),
+    ...columns.map((column, i) => `c${i + 1} ${column.base}`),
   ];
   await client.query(
     `DROP TABLE IF EXISTS pg_temp.${name}; CREATE TEMPORARY TABLE ${name} (${definitions.join(', ')})`,
