@@ -18,23 +18,23 @@ const replica = { session_replication_role: 'replica' };
 
 /** A node's connections, by what they are for. */
 export class Connections {
-  /** Ordinary work. */
+  /** Ordinary work, and the staging of large windows. */
   readonly ordinary: Pool;
   /** Reading windows. */
   readonly windows: Pool;
   /** Merging small windows. */
   readonly merges: Pool;
-  /** Staging large windows, and merging them. */
-  readonly stages: Pool;
+  /** Merging large windows. */
+  readonly bulk: Pool;
 
   constructor(url: string) {
-    this.ordinary = openPool(url, 6);
+    this.ordinary = openPool(url, 8);
     this.windows = openPool(url, 8, byIndex);
     this.merges = openPool(url, 2, { ...byIndex, ...replica });
-    this.stages = openPool(url, 4, { ...replica, work_mem: '64MB', temp_buffers: '64MB', jit: 'off' });
+    this.bulk = openPool(url, 2, { ...replica, work_mem: '64MB', jit: 'off' });
   }
 
   async end(): Promise<void> {
-    await Promise.all([this.ordinary, this.windows, this.merges, this.stages].map((pool) => pool.end()));
+    await Promise.all([this.ordinary, this.windows, this.merges, this.bulk].map((pool) => pool.end()));
   }
 }

@@ -1,3 +1,4 @@
+import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
 import { Connections } from './connections';
 import { isAway, rethrowAway } from './database';
@@ -86,6 +87,7 @@ export class PostgresStore {
 
     // Schema, identity, capture.
     for (const name of await migrate(pool)) options.onProgress?.(`migrated ${name}`);
+    await dropStages(pool);
     const identity = await establishIdentity(pool, options.nodeId, options.priority ?? 0);
     const shapes = new Shapes(pool);
     await shapes.refresh();

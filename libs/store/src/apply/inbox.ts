@@ -1,25 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { feedName, type Knowledge, type Position } from '@pgmesh/core';
-import { type EndFrame, type Frame, FrameError, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
-import type { PoolClient, QueryConfig } from 'pg';
+import type { Knowledge, Position } from '@pgmesh/core';
+import { type Frame, FrameError, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
 import type { Connections } from '../connections';
 import { rethrowAway, sqlState } from '../database';
+import { readKnowledge, readPosition } from '../positions';
 import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
-import {
-  learnFrom,
-  lockPositions,
-  positionAfter,
-  type PositionRow,
-  readKnowledge,
-  readPosition,
-  toPosition,
-  writePosition,
-} from '../positions';
-import { burst, prepared } from '../prepared';
-import { Collision, StageMerge } from './merge';
+import { Arrival, Late } from './arrival';
 import { Desk } from './desk';
-import { copyStage, literalStage, type Stage, type Target, targetOf } from './stage';
+import { Collision } from './merge';
+import { type MergedWindow, MergeTransaction } from './merge-transaction';
+import { copyStages, literalStage, type Target, targetOf } from './stage';
 
 export type Applied =
   | {
@@ -46,13 +37,15 @@ export interface InboxOptions {
 /** Column literals that are held in memory for one window, in bytes. A sender of ours stays below half of it. */
 const heldBytes = 16 * 1024 * 1024;
 const attempts = 6;
+/** Milliseconds that a merge waits, in all, for the window that it goes on beside; users' rows are locked meanwhile. */
+const patience = 1000;
 
 /** What peers send, merged into our tables: received as a whole first, then merged in one transaction (invariant 7). */
 export class PostgresInbox {
   private last: Promise<unknown> = Promise.resolve();
 
   constructor(
-    private readonly connections: Pick<Connections, 'ordinary' | 'merges' | 'stages'>,
+    private readonly connections: Pick<Connections, 'ordinary' | 'merges' | 'bulk'>,
     private readonly shapes: Shapes,
     private readonly options: InboxOptions,
   ) {}
@@ -65,61 +58,67 @@ export class PostgresInbox {
     return readKnowledge(this.connections.ordinary).catch(rethrowAway);
   }
 
-  /** Receiving goes on beside the merge of another window; merges follow one another. */
+  /** Receiving goes on beside merges, its own included; merges follow one another. */
   async apply(frames: AsyncIterable<Frame>): Promise<Applied> {
     await using desk = new Desk(this.connections);
+    const source = frames[Symbol.asyncIterator]();
     try {
-      const arrival = await this.receive(desk, frames);
-      return await this.inTurn(async () => this.merge(await desk.merging(), arrival));
+      const arrival = new Arrival(await expectHead(source, this.options.nodeId));
+      const receiving = this.receive(desk, source, arrival).catch((error: unknown) => arrival.fail(error));
+      try {
+        await arrival.started();
+        return await this.inTurn(() => this.merge(desk, arrival));
+      } finally {
+        await source.return?.();
+        await receiving;
+      }
     } catch (error) {
       desk.broken = sqlState(error) === undefined && !(error instanceof Problem || error instanceof FrameError);
       return rethrowAway(error);
-    }
-  }
-
-  private async receive(desk: Desk, frames: AsyncIterable<Frame>): Promise<Arrival> {
-    const source = frames[Symbol.asyncIterator]();
-    const head = await expectHead(source, this.options.nodeId);
-    const stages: Stage[] = [];
-    let held = 0;
-    try {
-      for (;;) {
-        const { value: frame, done } = await source.next();
-        if (done) throw new FrameError('The window was cut off before its end');
-        if (
-          (frame.type === 'rows' || frame.type === 'copy') &&
-          stages.some(({ shape }) => shape.name === frame.table)
-        ) {
-          throw new FrameError('A table stands in the window twice');
-        }
-        if (frame.type === 'rows') {
-          held += frame.literals.reduce((bytes, literal) => bytes + literal.length, 0);
-          if (held > heldBytes)
-            throw new Problem('too_large', 'The window holds more column literals than a window may.');
-          stages.push(literalStage(await this.target(head, frame), frame));
-        } else if (frame.type === 'copy') {
-          const target = await this.target(head, frame);
-          const name = `stage_${stages.length + 1}`;
-          const copied: { frame?: Frame & { type: 'copied' } } = {};
-          const stage = await copyStage(await desk.staging(), target, name, dataOf(source, copied)).catch(
-            async (error: unknown) => {
-              await this.lookAgain([target], error);
-              return this.refused(error);
-            },
-          );
-          if (stage.count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
-          stages.push(stage);
-        } else if (frame.type === 'end') {
-          const rows = stages.reduce((sum, { count }) => sum + count, 0);
-          if (rows !== frame.rows) throw new FrameError(`The window announces ${frame.rows} rows and has ${rows}`);
-          return { head, stages, end: frame };
-        } else {
-          throw new FrameError(`A frame "${frame.type}" stands where it does not belong`);
-        }
-      }
     } finally {
       await source.return?.();
     }
+  }
+
+  private async receive(desk: Desk, source: AsyncIterator<Frame>, arrival: Arrival): Promise<void> {
+    const { head } = arrival;
+    const seen = new Set<string>();
+    let held = 0;
+    for (;;) {
+      const { value: frame, done } = await source.next();
+      if (done) throw new FrameError('The window was cut off before its end');
+      if (frame.type === 'end') return arrival.finish(frame);
+      if (frame.type !== 'rows' && frame.type !== 'copy') {
+        throw new FrameError(`A frame "${frame.type}" stands where it does not belong`);
+      }
+      if (seen.has(frame.table)) throw new FrameError('A table stands in the window twice');
+      seen.add(frame.table);
+      const target = await this.target(head, frame);
+      if (frame.type === 'rows') {
+        held += frame.literals.reduce((bytes, literal) => bytes + literal.length, 0);
+        if (held > heldBytes)
+          throw new Problem('too_large', 'The window holds more column literals than a window may.');
+        arrival.add(literalStage(target, frame));
+      } else {
+        await this.receiveCopy(desk, source, target, arrival);
+      }
+    }
+  }
+
+  private async receiveCopy(desk: Desk, source: AsyncIterator<Frame>, target: Target, arrival: Arrival): Promise<void> {
+    const copied: { frame?: Frame & { type: 'copied' } } = {};
+    let count = 0;
+    try {
+      const client = await desk.staging();
+      for await (const stage of copyStages(client, target, () => desk.nextStage(), dataOf(source, copied))) {
+        count += stage.count;
+        arrival.add(stage);
+      }
+    } catch (error) {
+      await this.lookAgain([target], error);
+      return this.refused(error);
+    }
+    if (count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
   }
 
   /** Where a part's rows go. A table that does not fit may have been altered since we last looked (trap 32). */
@@ -135,10 +134,19 @@ export class PostgresInbox {
     }
   }
 
-  private async merge(client: PoolClient, arrival: Arrival): Promise<Applied> {
+  private async merge(desk: Desk, arrival: Arrival): Promise<Applied> {
+    const early = arrival.isComplete ? null : await this.mergeBeside(desk, arrival);
+    if (early) return early;
+    const end = await arrival.complete();
+    const { head, stages } = arrival;
+    const client = await desk.merging();
     for (let attempt = 1; ; attempt++) {
+      const careful = attempt > 1;
       try {
-        return await this.tryMerge(client, arrival, attempt > 1);
+        const merge = new MergeTransaction(client, head, { ...this.options, careful });
+        if (!(await merge.begin(stages))) return { outcome: 'gap', head, position: merge.before };
+        for (const stage of stages) await merge.merge(stage);
+        return this.applied(head, await merge.commit(end));
       } catch (error) {
         await client.query('ROLLBACK');
         const state = sqlState(error);
@@ -147,15 +155,39 @@ export class PostgresInbox {
           await error.merge.assertDistinct(client);
           await this.options.adopt(error.merge.stage.shape);
         } else if (error instanceof ShapeChanged || isShapeChange(state, String(error))) {
-          await this.lookAgain(arrival.stages, error);
+          await this.lookAgain(stages, error);
           await client.query('DISCARD PLANS');
-        } else if (!retried.has(state ?? '') && !(state === '23505' && attempt === 1)) {
-          await this.lookAgain(arrival.stages, error);
+        } else if (!retried.has(state ?? '') && !(state === '23505' && !careful)) {
+          await this.lookAgain(stages, error);
           return this.refused(error);
         }
         await sleep(Math.random() * 20 * 2 ** attempt);
       }
     }
+  }
+
+  /**
+   * Merges a large window while it arrives. Null when that did not do: something stood in its way, or it arrives so slowly that
+   * users' rows would stay locked for it. What has arrived is kept, and is merged when all is there.
+   */
+  private async mergeBeside(desk: Desk, arrival: Arrival): Promise<Applied | null> {
+    const { head } = arrival;
+    const client = await desk.merging();
+    try {
+      const merge = new MergeTransaction(client, head, { ...this.options, careful: false });
+      if (!(await merge.begin([]))) return { outcome: 'gap', head, position: merge.before };
+      for await (const stage of arrival.beside(patience)) await merge.merge(stage);
+      return this.applied(head, await merge.commit(await arrival.complete()));
+    } catch (error) {
+      await client.query('ROLLBACK');
+      if (!(error instanceof Late) && sqlState(error) === undefined && !(error instanceof Collision)) throw error;
+      return null;
+    }
+  }
+
+  private applied(head: WindowFrame, merged: MergedWindow): Applied {
+    if (merged.changed > 0) this.options.changed();
+    return { outcome: 'applied', head, ...merged };
   }
 
   /** A part that was received for a table as it was cannot be merged into what it is: the window has to come again. */
@@ -171,49 +203,6 @@ export class PostgresInbox {
       { table: name },
       { cause },
     );
-  }
-
-  private async tryMerge(client: PoolClient, { head, stages, end }: Arrival, careful: boolean): Promise<Applied> {
-    const merge = {
-      via: feedName(head.node, head.epoch),
-      sender: head.node,
-      maxDrift: this.options.maxDrift,
-      careful,
-    };
-    const merges = [...stages]
-      .sort((a, b) => (a.shape.name < b.shape.name ? -1 : 1))
-      .map((stage) => new StageMerge(stage, merge));
-    // Small parts are sent along with the beginning, at once.
-    const small = merges.filter(({ stage }) => stage.literals.length > 0);
-    const openings = small.map((one) => one.opening);
-    const [, , locked, ...results] = await burst(client, [...begin, lockPositions, ...openings.flat()]);
-    const positions = new Map((locked!.rows as unknown as PositionRow[]).map((row) => [row.node, toPosition(row)]));
-    const before = positions.get(head.node) ?? null;
-    const position = positionAfter(before, head);
-    if (position === null) {
-      await client.query('ROLLBACK');
-      return { outcome: 'gap', head, position: before };
-    }
-    const tables: Record<string, number> = {};
-    const counters: QueryConfig[] = [];
-    let rows = 0;
-    let changed = 0;
-    let conflicts = 0;
-    for (const one of merges) {
-      const { shape, count } = one.stage;
-      const opening = small.includes(one) ? results.splice(0, one.opening.length) : null;
-      const merged = opening ? await one.conclude(client, opening) : await one.run(client);
-      rows += count;
-      changed += merged.changed;
-      conflicts += merged.conflicts;
-      if (merged.changed > 0) tables[shape.name] = (tables[shape.name] ?? 0) + merged.changed;
-      if (merged.conflicts > 0) counters.push(countConflicts(shape, merged.conflicts));
-    }
-    const learned = end.knowledge ? learnFrom(positions, head, end.knowledge) : new Map<string, Position>();
-    const moved = [...learned].map(([node, to]) => writePosition(node, to));
-    await burst(client, [writePosition(head.node, position), ...moved, ...counters, { text: 'COMMIT' }]);
-    if (changed > 0) this.options.changed();
-    return { outcome: 'applied', head, rows, changed, conflicts, tables, position };
   }
 
   /** A statement that failed on the window's values, as a refusal that names what to do; other errors as they are. */
@@ -256,29 +245,6 @@ export class PostgresInbox {
     this.last = turn.catch(() => undefined);
     return turn;
   }
-}
-
-interface Arrival {
-  readonly head: WindowFrame;
-  readonly stages: readonly Stage[];
-  readonly end: EndFrame;
-}
-
-/**
- * p2p.mode holds this transaction's own id, so that a setting that survived it would suppress nothing (trap 31). The lock
- * time-out is below deadlock_timeout: where a user's transaction and ours wait for each other, it is ours that gives way.
- */
-const begin: QueryConfig[] = [
-  { text: 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE' },
-  prepared(
-    `SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true), set_config('lock_timeout',
-      greatest(1, least(400, 400 * extract(epoch FROM current_setting('deadlock_timeout')::interval)))::int4::text, true)`,
-    [],
-  ),
-];
-
-function countConflicts(shape: TableShape, conflicts: number): QueryConfig {
-  return prepared('UPDATE p2p.tracked_table SET conflicts = conflicts + $2 WHERE id = $1', [shape.id, conflicts]);
 }
 
 /** Values that the table, its constraints, domains and triggers do not take, or that are too large for PostgreSQL. */

@@ -5,6 +5,10 @@ import type { PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import type { Shapes } from '../shapes';
 import type { Column, TableShape } from '../table-shape';
+import { rowsInPieces } from './rows-in-pieces';
+
+/** Bytes of COPY text in one stage, about: enough for set-based statements, few enough to be merged while others arrive. */
+const stageBytes = 4 * 1024 * 1024;
 
 /** The version columns of a staged row: v1…v7 in the order of `versionColumns`. */
 const versionTypes = ['int8', 'text COLLATE "C"', 'int4', 'jsonb', 'jsonb', 'jsonb', 'bool'];
@@ -22,9 +26,9 @@ export interface Stage extends Target {
   readonly deleted: number;
   /** SQL for its rows: v1…v7, c1…cn, typed. */
   readonly source: string;
-  /** SQL for the lengths of its column literals, which must all be `count`; null when the rows lie in a temporary table. */
+  /** SQL for the lengths of its column literals, which must all be `count`; null when the rows lie in a table. */
   readonly lengths: string | null;
-  /** The parameters of `source`; empty when the rows lie in a temporary table. */
+  /** The parameters of `source`; empty when the rows lie in a table. */
   readonly literals: readonly string[];
 }
 
@@ -51,39 +55,30 @@ export function literalStage({ shape, columns }: Target, frame: Frame & { type: 
 }
 
 /**
- * A stage whose rows go from the window's COPY text straight into a temporary table, whatever their number and size. It is
- * filled before the merge begins, so that no row of the user's is locked while a slow network delivers.
+ * Stages of a table's COPY text: tables of ours that the rows go straight into, whatever their number and size, a new one
+ * whenever about `stageBytes` are full. Unlogged and no temporary ones, so that another connection merges what lies in the
+ * first while the next is being filled.
  */
-export async function copyStage(
+export async function* copyStages(
   client: PoolClient,
   { shape, columns }: Target,
-  name: string,
+  nextName: () => string,
   data: AsyncIterable<Uint8Array>,
-): Promise<Stage> {
+): AsyncGenerator<Stage> {
   const definitions = [
     ...versionTypes.map((type, i) => `v${i + 1} ${type}`),
-    ...columns.map((column, i) => `c${i + 1} ${column.base}`),
+    ...columns.map((column, i) => `c${i + 1} ${column.type}`),
   ];
-  await client.query(
-    `DROP TABLE IF EXISTS pg_temp.${name}; CREATE TEMPORARY TABLE ${name} (${definitions.join(', ')})`,
-  );
-  const stream = client.query(copyFrom(`COPY pg_temp.${name} FROM STDIN`));
-  await pipeline(Readable.from(data, { objectMode: false }), stream);
-  await client.query(
-    `ANALYZE pg_temp.${name} (v1${columns
-      .slice(0, shape.key.length)
-      .map((_, i) => `, c${i + 1}`)
-      .join('')})`,
-  );
-  return {
-    shape,
-    columns,
-    count: stream.rowCount,
-    deleted: stream.rowCount,
-    source: `SELECT * FROM pg_temp.${name}`,
-    lengths: null,
-    literals: [],
-  };
+  const judged = ['v1', 'v2', ...shape.key.map((_, i) => `c${i + 1}`)].join(', ');
+  for await (const piece of rowsInPieces(data, stageBytes)) {
+    const name = nextName();
+    await client.query(`CREATE UNLOGGED TABLE ${name} (${definitions.join(', ')}) WITH (autovacuum_enabled = off)`);
+    const stream = client.query(copyFrom(`COPY ${name} FROM STDIN`));
+    await pipeline(Readable.from(piece, { objectMode: false }), stream);
+    await client.query(`ANALYZE ${name} (${judged})`);
+    const { rowCount: count } = stream;
+    yield { shape, columns, count, deleted: count, source: `SELECT * FROM ${name}`, lengths: null, literals: [] };
+  }
 }
 
 const versionNames = versionColumns.map((_, i) => `v${i + 1}`);

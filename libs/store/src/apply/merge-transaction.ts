@@ -1,0 +1,107 @@
+import { feedName, type Position } from '@pgmesh/core';
+import type { EndFrame, WindowFrame } from '@pgmesh/wire';
+import type { PoolClient, QueryConfig, QueryResult } from 'pg';
+import { learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
+import { burst, prepared } from '../prepared';
+import type { TableShape } from '../table-shape';
+import { StageMerge } from './merge';
+import type { Stage } from './stage';
+
+/** What a window changed, and where we stand after it. */
+export interface MergedWindow {
+  readonly rows: number;
+  readonly changed: number;
+  readonly conflicts: number;
+  readonly tables: Readonly<Record<string, number>>;
+  readonly position: Position;
+}
+
+export interface MergeTransactionOptions {
+  readonly maxDrift: number;
+  readonly careful: boolean;
+}
+
+/** The one transaction in which a window becomes rows, versions and a position (invariant 7). */
+export class MergeTransaction {
+  /** Where we stood in the sender's feed. */
+  before: Position | null = null;
+  private after: Position | null = null;
+  private positions: ReadonlyMap<string, Position> = new Map();
+  private readonly opened = new Map<Stage, { merge: StageMerge; results: QueryResult[] }>();
+  private readonly tables: Record<string, number> = {};
+  private readonly counters: QueryConfig[] = [];
+  private rows = 0;
+  private changed = 0;
+  private conflicts = 0;
+
+  constructor(
+    private readonly client: PoolClient,
+    private readonly head: WindowFrame,
+    private readonly options: MergeTransactionOptions,
+  ) {}
+
+  /**
+   * Begins, and sends what the small ones of `stages` begin with along, at once.
+   * @returns false, with nothing begun, when the window does not connect to where we stand
+   */
+  async begin(stages: readonly Stage[]): Promise<boolean> {
+    const small = stages.filter(({ literals }) => literals.length > 0).map((stage) => this.open(stage));
+    const openings = small.map((merge) => merge.opening);
+    const [, , locked, ...results] = await burst(this.client, [...begin, lockPositions, ...openings.flat()]);
+    small.forEach((merge, i) => {
+      this.opened.set(merge.stage, { merge, results: results.splice(0, openings[i]!.length) });
+    });
+    this.positions = new Map((locked!.rows as unknown as PositionRow[]).map((row) => [row.node, toPosition(row)]));
+    this.before = this.positions.get(this.head.node) ?? null;
+    this.after = positionAfter(this.before, this.head);
+    if (this.after === null) await this.client.query('ROLLBACK');
+    return this.after !== null;
+  }
+
+  async merge(stage: Stage): Promise<void> {
+    const opened = this.opened.get(stage);
+    const merged = opened
+      ? await opened.merge.conclude(this.client, opened.results)
+      : await this.open(stage).run(this.client);
+    const { name } = stage.shape;
+    this.rows += stage.count;
+    this.changed += merged.changed;
+    this.conflicts += merged.conflicts;
+    if (merged.changed > 0) this.tables[name] = (this.tables[name] ?? 0) + merged.changed;
+    if (merged.conflicts > 0) this.counters.push(countConflicts(stage.shape, merged.conflicts));
+  }
+
+  async commit({ knowledge }: EndFrame): Promise<MergedWindow> {
+    const position = this.after;
+    if (position === null) throw new Error('A window that does not connect is not committed');
+    const learned = knowledge ? learnFrom(this.positions, this.head, knowledge) : new Map<string, Position>();
+    const moved = [...learned].map(([node, to]) => writePosition(node, to));
+    const own = writePosition(this.head.node, position);
+    await burst(this.client, [own, ...moved, ...this.counters, { text: 'COMMIT' }]);
+    const { rows, changed, conflicts, tables } = this;
+    return { rows, changed, conflicts, tables, position };
+  }
+
+  private open(stage: Stage): StageMerge {
+    const { maxDrift, careful } = this.options;
+    const { node, epoch } = this.head;
+    return new StageMerge(stage, { via: feedName(node, epoch), sender: node, maxDrift, careful });
+  }
+}
+
+/**
+ * p2p.mode holds this transaction's own id, so that a setting that survived it would suppress nothing (trap 31). The lock
+ * time-out is below deadlock_timeout: where a user's transaction and ours wait for each other, it is ours that gives way.
+ */
+const begin: QueryConfig[] = [
+  { text: 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE' },
+  prepared(
+    `SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true), set_config('lock_timeout',
+      greatest(1, least(400, 400 * extract(epoch FROM current_setting('deadlock_timeout')::interval)))::int4::text, true)`,
+    [],
+  ),
+];
+
+function countConflicts(shape: TableShape, conflicts: number): QueryConfig {
+  return prepared('UPDATE p2p.tracked_table SET conflicts = conflicts + $2 WHERE id = $1', [shape.id, conflicts]);
+}
