@@ -71,12 +71,21 @@ CREATE TABLE p2p.sweep (
   xid      xid8    NOT NULL DEFAULT pg_current_xact_id()
 );
 
--- Rows as they were before and after writes to a table that had been renamed, or whose key had been changed, before its capture
--- function was. The node gives them their versions.
+-- Rows as they were before and after writes whose versions capture could not make: to a table that had been renamed, or whose
+-- key had been changed, before its capture function was; or under a snapshot older than the row's version. The node makes them.
 CREATE TABLE p2p.unversioned (
   table_id integer NOT NULL,
   image    jsonb   NOT NULL
 );
+
+-- Ends a transaction that applies a window over such rows: they are given their versions first, or they would be lost.
+CREATE FUNCTION p2p.assert_versioned(tables integer[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (SELECT FROM p2p.unversioned WHERE table_id = ANY (tables)) THEN
+    RAISE EXCEPTION 'Rows that were written here wait for their versions' USING ERRCODE = 'P2002';
+  END IF;
+END
+$$;
 
 -- 2 while a reader sleeps and wants to be woken, 1 while it is awake. A sequence, because a reader's flag must be seen by
 -- transactions that are older than it: NOTIFY in every statement halves the rate of 4 writers, this costs them nothing.

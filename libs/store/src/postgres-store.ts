@@ -110,6 +110,7 @@ export class PostgresStore {
       nodeId: identity.nodeId,
       maxDrift: (options.maxDrift ?? 60_000) * 1000,
       adopt: (shape) => backfill(pool, identity, shape),
+      versionAside: async () => store?.keepUp(),
       changed: () => wakeup.ring(),
     });
     const history = new PostgresSyncHistory(pool);

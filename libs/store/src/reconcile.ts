@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
-import { inTransaction } from './database';
+import { inTransaction, sqlState } from './database';
 import type { NodeIdentity } from './identity';
 import { dataKeys, inData, inMeta, keysAfter, keysEqual, metaKeys } from './keys';
 import type { TableShape } from './table-shape';
@@ -7,6 +8,8 @@ import { fillTemplate } from './template';
 
 /** Rows that are given their first version in one transaction when a table that has rows comes under capture. */
 const backfillBatch = 10_000;
+/** Of half a second each. */
+const backfillAttempts = 120;
 
 /** Where a user's transaction and ours wait for each other, ours gives way before PostgreSQL ends one of them. */
 const giveWay = `SET LOCAL lock_timeout = '400ms'`;
@@ -36,18 +39,17 @@ export async function backfill(
       SELECT b.*, p2p.clock(), $1, $2, false, pg_current_xact_id() FROM batch AS b ON CONFLICT DO NOTHING RETURNING 1
     )
     SELECT (SELECT count(*) FROM put) AS put, (SELECT count(*) FROM batch) AS seen,
-      ARRAY(SELECT x FROM (SELECT ${order} FROM batch AS d ORDER BY ${shape.key.map((c) => `d.${c.ident} DESC`).join(', ')} LIMIT 1) AS last,
-        LATERAL unnest(ARRAY[${shape.key.map((c) => `last.${c.ident}::text`).join(', ')}]) AS x) AS last`;
+      ARRAY(SELECT u.part FROM (SELECT ${order} FROM batch AS d ORDER BY ${shape.key.map((c) => `d.${c.ident} DESC`).join(', ')} LIMIT 1) AS last,
+        LATERAL unnest(ARRAY[${shape.key.map((c) => `last.${c.ident}::text`).join(', ')}]) AS u (part)) AS last`;
   let after: string[] = [];
   let put = 0;
   for (let first = true; ; first = false) {
-    const { rows } = await pool.query<{ put: number; seen: number; last: string[] }>(statement(first), [
+    const batch = await backfillStep(pool, statement(first), [
       identity.origin,
       identity.priority,
       backfillBatch,
       ...after,
     ]);
-    const batch = rows[0]!;
     put += batch.put;
     if (batch.put > 0) progress(put);
     if (batch.seen < backfillBatch) break;
@@ -55,6 +57,23 @@ export async function backfill(
   }
   await pool.query('UPDATE p2p.tracked_table SET backfilled = true WHERE id = $1 AND NOT backfilled', [shape.id]);
   return put;
+}
+
+/** One batch; begun again when users' transactions hold versions that it has to wait for. */
+async function backfillStep(pool: Pool, text: string, values: readonly unknown[]) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await inTransaction(pool, 'BEGIN', async (client) => {
+        await client.query(giveWay);
+        const { rows } = await client.query<{ put: number; seen: number; last: string[] }>(text, [...values]);
+        return rows[0]!;
+      });
+    } catch (error) {
+      const state = sqlState(error);
+      if (attempt === backfillAttempts || (state !== '55P03' && state !== '40P01')) throw error;
+      await sleep(Math.random() * 100);
+    }
+  }
 }
 
 /**
@@ -121,7 +140,8 @@ export async function versionImages(pool: Pool, identity: NodeIdentity, shape: T
       `SELECT coalesce(bool_and(image ?& ${key}), true) AS known FROM pg_temp.image`,
     );
     const source = rows[0]!.known
-      ? `SELECT ${dataKeys(shape, 'r')} FROM pg_temp.image AS i, jsonb_populate_record(NULL::${shape.name}, i.image) AS r`
+      ? `SELECT ${dataKeys(shape, 'r')} FROM pg_temp.image AS i, jsonb_populate_record(NULL::${shape.name}, i.image) AS r
+         WHERE num_nulls(${dataKeys(shape, 'r')}) = 0`
       : `SELECT ${dataKeys(shape, 'd')} FROM ${shape.name} AS d UNION ALL SELECT ${metaKeys(shape, 'm')} FROM ${shape.meta} AS m WHERE NOT m.deleted`;
     await supersede(client, identity, shape, source);
   });

@@ -119,7 +119,7 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
     dataKeys: dataKeys(shape, 'd'),
     sameTypes,
   });
-  const captureStatement = fillTemplate('capture.sql', {
+  const places = {
     id: String(shape.id),
     name: shape.name,
     relation: shape.name,
@@ -139,6 +139,11 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
     origin: escapeLiteral(origin),
     priority: String(priority),
     supersession: supersession(),
+  };
+  const captureStatement = fillTemplate('capture.sql', {
+    ...places,
+    versions: fillTemplate('capture-versions.sql', places),
+    aside: fillTemplate('capture-aside.sql', places),
   });
   return `${fitsStatement}\n${captureStatement}`;
 }

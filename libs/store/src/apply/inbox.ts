@@ -9,7 +9,7 @@ import { ShapeChanged, type TableShape } from '../table-shape';
 import { Arrival, Late } from './arrival';
 import { Desk } from './desk';
 import { Collision } from './merge';
-import { type MergedWindow, MergeTransaction } from './merge-transaction';
+import { type MergedWindow, MergeTransaction, unversioned } from './merge-transaction';
 import { copyStages, literalStage, type Target, targetOf } from './stage';
 
 export type Applied =
@@ -30,6 +30,8 @@ export interface InboxOptions {
   readonly maxDrift: number;
   /** Gives rows of ours that have no version one. */
   readonly adopt: (shape: TableShape) => Promise<unknown>;
+  /** Gives writes of ours that capture put aside their versions. */
+  readonly versionAside: () => Promise<unknown>;
   /** Called after a commit that changed something. */
   readonly changed: () => void;
 }
@@ -154,6 +156,8 @@ export class PostgresInbox {
         if (error instanceof Collision) {
           await error.merge.assertDistinct(client);
           await this.options.adopt(error.merge.stage.shape);
+        } else if (state === unversioned) {
+          await this.options.versionAside();
         } else if (error instanceof ShapeChanged || isShapeChange(state, String(error))) {
           await this.lookAgain(stages, error);
           await client.query('DISCARD PLANS');
@@ -213,6 +217,7 @@ export class PostgresInbox {
     if (error instanceof Collision) {
       throw new Problem('busy', `${message} each time it was tried. It is tried again.`, {}, { cause: error });
     }
+    if (state === unversioned) throw new Problem('busy', `${message}. It is tried again.`, {}, { cause: error });
     if (state === '55P03' || state?.startsWith('40')) {
       throw new Problem(
         'busy',

@@ -21,6 +21,12 @@ export interface MergeTransactionOptions {
   readonly careful: boolean;
 }
 
+/**
+ * SQLSTATE of p2p.assert_versioned: a row of these tables was written here and has no version for that yet. Asked at the end, when
+ * nobody but after us can write the window's rows.
+ */
+export const unversioned = 'P2002';
+
 /** The one transaction in which a window becomes rows, versions and a position (invariant 7). */
 export class MergeTransaction {
   /** Where we stood in the sender's feed. */
@@ -30,6 +36,7 @@ export class MergeTransaction {
   private readonly opened = new Map<Stage, { merge: StageMerge; results: QueryResult[] }>();
   private readonly tables: Record<string, number> = {};
   private readonly counters: QueryConfig[] = [];
+  private readonly tableIds = new Set<number>();
   private rows = 0;
   private changed = 0;
   private conflicts = 0;
@@ -63,7 +70,8 @@ export class MergeTransaction {
     const merged = opened
       ? await opened.merge.conclude(this.client, opened.results)
       : await this.open(stage).run(this.client);
-    const { name } = stage.shape;
+    const { name, id } = stage.shape;
+    this.tableIds.add(id);
     this.rows += stage.count;
     this.changed += merged.changed;
     this.conflicts += merged.conflicts;
@@ -77,7 +85,8 @@ export class MergeTransaction {
     const learned = knowledge ? learnFrom(this.positions, this.head, knowledge) : new Map<string, Position>();
     const moved = [...learned].map(([node, to]) => writePosition(node, to));
     const own = writePosition(this.head.node, position);
-    await burst(this.client, [own, ...moved, ...this.counters, { text: 'COMMIT' }]);
+    const versioned = prepared('SELECT p2p.assert_versioned($1)', [[...this.tableIds]]);
+    await burst(this.client, [versioned, own, ...moved, ...this.counters, { text: 'COMMIT' }]);
     const { rows, changed, conflicts, tables } = this;
     return { rows, changed, conflicts, tables, position };
   }

@@ -17,55 +17,21 @@ DECLARE
   now_us constant bigint := p2p.clock();
 BEGIN
   IF mode = here || ' apply' THEN RETURN NULL; END IF;
-  IF NOT {{fits}}('{{oid}}'::regclass) THEN
-    CASE TG_OP
-    WHEN 'UPDATE' THEN
-      INSERT INTO p2p.unversioned (table_id, image)
-      SELECT {{id}}, to_jsonb(o) FROM old_rows AS o UNION ALL SELECT {{id}}, to_jsonb(n) FROM new_rows AS n;
-    WHEN 'INSERT' THEN INSERT INTO p2p.unversioned (table_id, image) SELECT {{id}}, to_jsonb(n) FROM new_rows AS n;
-    WHEN 'DELETE' THEN INSERT INTO p2p.unversioned (table_id, image) SELECT {{id}}, to_jsonb(o) FROM old_rows AS o;
-    WHEN 'TRUNCATE' THEN INSERT INTO p2p.sweep (table_id) VALUES ({{id}});
-    END CASE;
-    RETURN NULL;
-  END IF;
   IF pg_trigger_depth() > 1 AND mode IS DISTINCT FROM here || ' nested' THEN
     mode := set_config('p2p.mode', here || ' nested', true);
   END IF;
 
-  CASE TG_OP
-  WHEN 'UPDATE' THEN
-    -- A full join is never a nested loop, whatever size the plan was made for.
-    INSERT INTO {{meta}} AS m ({{keys}}, stamp, origin, priority, deleted, xid)
-    SELECT {{keyOfEither}}, now_us, {{origin}}, {{priority}}, n.{{firstKey}} IS NULL, pg_current_xact_id()
-    FROM old_rows AS o FULL JOIN new_rows AS n ON {{newIsOld}}
-    WHERE CASE
-      WHEN n.{{firstKey}} IS NULL THEN NOT EXISTS (SELECT FROM {{relation}} AS d WHERE {{dataIsOld}})
-      WHEN mode = here || ' nested' AND NOT EXISTS (SELECT FROM {{relation}} AS d WHERE {{dataIsNew}}) THEN false
-      WHEN o.{{firstKey}} IS NULL THEN true
-      ELSE o.* *<> n.*
-    END
-    ON CONFLICT ({{keys}}) DO UPDATE SET {{supersession}};
-  WHEN 'INSERT' THEN
-    INSERT INTO {{meta}} AS m ({{keys}}, stamp, origin, priority, deleted, xid)
-    SELECT {{keyOfNew}}, now_us, {{origin}}, {{priority}}, false, pg_current_xact_id()
-    FROM new_rows AS n
-    WHERE mode IS DISTINCT FROM here || ' nested' OR EXISTS (SELECT FROM {{relation}} AS d WHERE {{dataIsNew}})
-    ON CONFLICT ({{keys}}) DO UPDATE SET {{supersession}};
-  WHEN 'DELETE' THEN
-    INSERT INTO {{meta}} AS m ({{keys}}, stamp, origin, priority, deleted, xid)
-    SELECT {{keyOfOld}}, now_us, {{origin}}, {{priority}}, true, pg_current_xact_id()
-    FROM old_rows AS o
-    WHERE NOT EXISTS (SELECT FROM {{relation}} AS d WHERE {{dataIsOld}})
-    ON CONFLICT ({{keys}}) DO UPDATE SET {{supersession}};
-  WHEN 'TRUNCATE' THEN
-    -- The table is locked against everyone. A snapshot older than that lock does not see all live rows: the node sweeps up.
-    UPDATE {{meta}} AS m SET {{supersession}}
-    FROM (VALUES (now_us, {{origin}}, {{priority}}, true, pg_current_xact_id())) AS excluded (stamp, origin, priority, deleted, xid)
-    WHERE NOT m.deleted AND NOT EXISTS (SELECT FROM {{relation}} AS d WHERE {{dataIsMeta}});
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-      INSERT INTO p2p.sweep (table_id) VALUES ({{id}});
-    END IF;
-  END CASE;
+  IF NOT {{fits}}('{{oid}}'::regclass) THEN
+    {{aside}}
+  ELSIF current_setting('transaction_isolation') = 'read committed' THEN
+    {{versions}}
+  ELSE
+    BEGIN
+      {{versions}}
+    EXCEPTION WHEN serialization_failure THEN
+      {{aside}}
+    END;
+  END IF;
 
   IF (SELECT last_value FROM p2p.wakeup) = 2 THEN PERFORM pg_notify('p2p', ''); END IF;
   RETURN NULL;
