@@ -1,8 +1,9 @@
 /**
  * Names of nodes and rooms as they may arrive from outside. They end in logs, pages and headers, so that nothing with
- * a meaning there (line breaks, angle brackets, quotes, slashes) is let in, and nothing longer than a DNS label.
+ * a meaning there (line breaks, angle brackets, quotes, slashes) is let in, and nothing longer than a DNS label. ASCII alone,
+ * so that JavaScript and PostgreSQL order them alike: versions with equal stamps are told apart by it.
  */
-const NAME = /^[\p{L}\p{N}][\p{L}\p{N}._:-]*$/u;
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 const MOST_BYTES = 63;
 
 export function isNodeName(text: string): boolean {

@@ -122,7 +122,8 @@ export class Mesh {
       }),
       neighbours.on((nodeId, what) => {
         for (const link of this.#links) {
-          if (link.nodeId !== nodeId) continue;
+          // Whoever has just started may be the one that an address known by hand leads to.
+          if (link.nodeId !== nodeId && !(what === 'dialled' && link.nodeId === null)) continue;
           if (what === 'dialled') link.dialled();
           else if (what === 'told') link.news();
           else link.asked();

@@ -7,7 +7,7 @@ const nodeName = z
   .string()
   .refine(
     isNodeName,
-    'is no node name. Use letters, digits and "._:-", beginning with a letter or digit, at most 63 bytes',
+    'is no node name. Use the letters a-z and A-Z, digits and "._-", beginning with a letter or digit, at most 63 bytes',
   );
 
 const peers = list.superRefine((urls, context) => {
@@ -44,8 +44,8 @@ export const settings = {
     type: nodeName,
     fallback:
       hostname()
-        .replace(/[^\p{L}\p{N}._:-]/gu, '-')
-        .replace(/^[^\p{L}\p{N}]+/u, '')
+        .replace(/[^A-Za-z0-9._-]/g, '-')
+        .replace(/^[^A-Za-z0-9]+/, '')
         .slice(0, 63) || 'node',
     fallbackMeaning: "the machine's name",
     meaning: 'The name of this node. Each node of a mesh has one of its own, and keeps it.',
