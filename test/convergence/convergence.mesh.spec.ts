@@ -6,7 +6,7 @@ import { Site } from './site';
 
 /** `PGMESH_SEED` repeats a run's choices; `PGMESH_SOAK_SECONDS` goes on for longer, with a round of failures every 15 s. */
 const seed = Number(process.env.PGMESH_SEED ?? Date.now() % 1_000_000);
-const seconds = Number(process.env.PGMESH_SOAK_SECONDS ?? 15);
+const seconds = Number(process.env.PGMESH_SOAK_SECONDS ?? 12);
 const writers = 3;
 
 it(

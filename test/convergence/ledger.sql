@@ -20,6 +20,15 @@ BEGIN
 END
 $$;
 
+-- TRUNCATE takes rows without a word about each.
+CREATE FUNCTION test.note_all() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('INSERT INTO test.ledger SELECT %L, test.key_of(to_jsonb(d.*), VARIADIC $1), false FROM %s AS d', TG_ARGV[0], TG_ARGV[0])
+  USING TG_ARGV[1:];
+  RETURN NULL;
+END
+$$;
+
 DO $$
 DECLARE
   shared record;
@@ -32,6 +41,8 @@ BEGIN
     GROUP BY c.oid
   LOOP
     EXECUTE format('CREATE TRIGGER zz_note AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION test.note(%L, %s)',
+      shared.relation, shared.relation, shared.key);
+    EXECUTE format('CREATE TRIGGER zz_note_all BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION test.note_all(%L, %s)',
       shared.relation, shared.relation, shared.key);
   END LOOP;
 END

@@ -28,6 +28,7 @@ export class Writer {
     [12, () => this.meet()],
     [3, () => this.copyMany()],
     [3, () => this.updateMany()],
+    [1, () => this.importMany()],
     [4, () => this.changeMind()],
     [2, () => this.scratch()],
   ];
@@ -217,6 +218,17 @@ export class Writer {
     await pipeline(Readable.from(lines), into);
   }
 
+  /** More than goes into a window that is held in memory. */
+  private async importMany(): Promise<void> {
+    const parents = ['"Ops".warehouses', 'sales.products'].map((name) => this.maker.table(name));
+    const [warehouse, product] = [await this.pickKey(parents[0]!, ['s']), await this.pickKey(parents[1]!, ['s'])];
+    await this.client.query(
+      `INSERT INTO "Ops".stock_movements (warehouse, product_id, quantity, by)
+       SELECT $1, $2, n, repeat(md5(n::text), 5) FROM generate_series(1, $3) AS n`,
+      [warehouse?.code, product?.id, this.random.between(200, 1500)],
+    );
+  }
+
   private async updateMany(): Promise<void> {
     const table = this.anyTable();
     const column = this.random.pick(table.columns);
@@ -233,13 +245,13 @@ export class Writer {
   private async changeMind(): Promise<void> {
     const { client } = this;
     await this.insertSome();
-    const kept = this.inserted;
+    const kept = [...this.inserted];
     await client.query('SAVEPOINT one');
     await this.updateHot();
     await this.remove();
     await this.insertSome();
     await client.query('ROLLBACK TO SAVEPOINT one');
-    this.inserted = kept.slice();
+    this.inserted = kept;
     await this.updateSome();
     if (this.random.chance(0.6)) return;
     this.inserted = [];
