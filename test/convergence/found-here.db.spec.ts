@@ -1,4 +1,8 @@
+import { beginning, type FeedRequest } from '@pgmesh/core';
+import type { Frame } from '@pgmesh/wire';
 import { expectEqual, pull, settle, storeNode } from '../support/store-node';
+
+const everything: FeedRequest = { kind: 'window', tables: ['public.t'], from: beginning };
 
 /** What the soak has found, each on its own. */
 
@@ -33,4 +37,20 @@ it('an identity column that is GENERATED ALWAYS follows its row, also through co
   await settle(a, b);
   await expectEqual(a, b);
   expect(await a.sql(`SELECT FROM t WHERE note = 'later' AND number > 20`)).not.toHaveLength(0);
+});
+
+it('a window that is left in the middle gives its connection back, more often than there are connections', async () => {
+  await using a = await storeNode('a', 'CREATE TABLE t (id int PRIMARY KEY, note text)');
+  await a.sql(`INSERT INTO t SELECT n, repeat(md5(n::text), 20) FROM generate_series(1, 20000) AS n`);
+  for (let i = 0; i < 20; i++) {
+    const window = await a.store.feed.open(everything, { except: () => [], limit: 20_000 });
+    const frames = window.frames()[Symbol.asyncIterator]();
+    for (let type = ''; type !== 'data';) type = ((await frames.next()).value as Frame).type;
+    if (i % 2 === 0) await frames.return!();
+    await window.close();
+  }
+  const whole = await a.store.feed.open(everything, { except: () => [], limit: 20_000 });
+  let last: Frame | null = null;
+  for await (const frame of whole.frames()) last = frame;
+  expect(last).toMatchObject({ type: 'end', rows: 20_000 });
 });

@@ -67,7 +67,7 @@ export async function* copyStages(
 ): AsyncGenerator<Stage> {
   const definitions = [
     ...versionTypes.map((type, i) => `v${i + 1} ${type}`),
-    ...columns.map((column, i) => `c${i + 1} ${column.type}`),
+    ...columns.map((column, i) => `c${i + 1} ${column.base}`),
   ];
   const judged = ['v1', 'v2', ...shape.key.map((_, i) => `c${i + 1}`)].join(', ');
   for await (const piece of rowsInPieces(data, stageBytes)) {

@@ -159,10 +159,12 @@ export class PostgresFeed {
     fromXid: bigint,
   ): OpenWindow {
     let open = true;
-    const close = async (failed?: boolean) => {
+    let reading = false;
+    // The server of a reader that left in the middle may be blocked writing to us: nothing can be asked on that connection.
+    const close = async () => {
       if (!open) return;
       open = false;
-      if (failed) client.release(true);
+      if (reading) client.release(true);
       else await rollback(client);
     };
     const mend = (error: unknown) => this.mendLater(error, parts, fromXid);
@@ -170,7 +172,7 @@ export class PostgresFeed {
       if (!open) throw new Error('This window was read already');
       let sent = 0;
       let held = 0;
-      let complete = false;
+      reading = true;
       try {
         await assertShapes(
           client,
@@ -191,15 +193,15 @@ export class PostgresFeed {
           }
         }
         yield { type: 'end', rows: sent, knowledge };
-        complete = true;
+        reading = false;
       } catch (error) {
-        await close(true);
+        await close();
         throw await mend(error);
       } finally {
-        await close(!complete);
+        await close();
       }
     }
-    return { head, rows, own, frames, close: () => close() };
+    return { head, rows, own, frames, close };
   }
 
   /** Looks after what made the reading of a window fail, so that the next one succeeds. */

@@ -149,11 +149,9 @@ export async function* copyRows(client: PoolClient, shape: TableShape, versions:
   await client.query('SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on');
   yield { type: 'copy', table: shape.name, columns: shape.columns.map((column) => column.name) };
   const stream = client.query(copyTo(`COPY (${rowsQuery(shape, versions)}) TO STDOUT`));
-  try {
-    for await (const bytes of stream as AsyncIterable<Buffer>) yield { type: 'data', bytes };
-  } finally {
-    await finished(stream).catch(() => undefined);
-  }
+  // Who leaves in the middle must not wait for the stream's end: the server is blocked writing to us. The connection is ended.
+  for await (const bytes of stream as AsyncIterable<Buffer>) yield { type: 'data', bytes };
+  await finished(stream);
   yield { type: 'copied', table: shape.name, count: stream.rowCount };
 }
 
