@@ -30,6 +30,7 @@ export async function track(pool: Pool, identity: NodeIdentity, oid: number): Pr
     if (made) await client.query(trackStatement(shape));
     else await followKey(client, shape);
     await client.query(captureStatement(shape, identity));
+    if (!made) await dropHas(client, shape, `${has(shape)}(${shape.key.map((column) => column.type).join(', ')})`);
     await addTriggers(client, shape);
     return shape;
   });
@@ -48,6 +49,7 @@ export async function findUnfit(db: Queryable, shapes: readonly TableShape[]): P
 export async function untrack(db: Queryable, { id }: Pick<TableShape, 'id'>): Promise<void> {
   await db.query(`DROP FUNCTION IF EXISTS ${capture({ id })}() CASCADE`);
   await db.query(`DROP FUNCTION IF EXISTS ${fits({ id })}(regclass)`);
+  await dropHas(db, { id });
   await db.query(`DROP TABLE IF EXISTS p2p.meta_${id}`);
   await db.query('DELETE FROM p2p.sweep WHERE table_id = $1', [id]);
   await db.query('DELETE FROM p2p.unversioned WHERE table_id = $1', [id]);
@@ -73,6 +75,20 @@ function capture({ id }: Pick<TableShape, 'id'>): string {
 
 function fits({ id }: Pick<TableShape, 'id'>): string {
   return `p2p.fits_${id}`;
+}
+
+function has({ id }: Pick<TableShape, 'id'>): string {
+  return `p2p.has_${id}`;
+}
+
+/** All functions of that name, whatever key types they were made for; or but those for the present ones. */
+async function dropHas(db: Queryable, { id }: Pick<TableShape, 'id'>, kept: string | null = null): Promise<void> {
+  const { rows } = await db.query<{ signature: string }>(
+    `SELECT p.oid::regprocedure::text AS signature FROM pg_proc AS p
+     WHERE p.pronamespace = 'p2p'::regnamespace AND p.proname = $1 AND ($2::text IS NULL OR p.oid <> $2::regprocedure)`,
+    [`has_${id}`, kept],
+  );
+  for (const { signature } of rows) await db.query(`DROP FUNCTION ${signature}`);
 }
 
 /**
@@ -119,6 +135,13 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
     dataKeys: dataKeys(shape, 'd'),
     sameTypes,
   });
+  const hasStatement = fillTemplate('has.sql', {
+    name: shape.name,
+    relation: shape.name,
+    has: has(shape),
+    keyTypes: shape.key.map((column) => column.type).join(', '),
+    dataIsArgument: keysEqual(shape, inData('d'), (_, i) => `$${i + 1}`),
+  });
   const places = {
     id: String(shape.id),
     name: shape.name,
@@ -126,6 +149,7 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
     meta: shape.meta,
     capture: capture(shape),
     fits: fits(shape),
+    has: has(shape),
     oid: String(shape.oid),
     keys: metaKeys(shape),
     firstKey: shape.key[0]!.ident,
@@ -134,7 +158,6 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
     keyOfEither: shape.key.map((c) => `coalesce(n.${c.ident}, o.${c.ident})`).join(', '),
     newIsOld: keysEqual(shape, inData('n'), inData('o')),
     dataIsOld: keysEqual(shape, inData('d'), inData('o')),
-    dataIsNew: keysEqual(shape, inData('d'), inData('n')),
     dataIsMeta: keysEqual(shape, inData('d'), inMeta('m')),
     origin: escapeLiteral(origin),
     priority: String(priority),
@@ -145,7 +168,7 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
     versions: fillTemplate('capture-versions.sql', places),
     aside: fillTemplate('capture-aside.sql', places),
   });
-  return `${fitsStatement}\n${captureStatement}`;
+  return [fitsStatement, hasStatement, captureStatement].join('\n');
 }
 
 const triggers: readonly { name: string; when: string }[] = [

@@ -184,8 +184,9 @@ export class PostgresInbox {
       return this.applied(head, await merge.commit(await arrival.complete()));
     } catch (error) {
       await client.query('ROLLBACK');
-      if (!(error instanceof Late) && sqlState(error) === undefined && !(error instanceof Collision)) throw error;
-      return null;
+      const again = error instanceof Late || error instanceof Collision || error instanceof ShapeChanged;
+      if (again || sqlState(error) !== undefined) return null;
+      throw error;
     }
   }
 

@@ -12,13 +12,18 @@ CREATE OR REPLACE FUNCTION {{capture}}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $capture$
 #variable_conflict use_variable
 DECLARE
-  here constant text := pg_current_xact_id()::text;
   mode text := current_setting('p2p.mode', true);
+  nested boolean := pg_trigger_depth() > 1;
   now_us constant bigint := p2p.clock();
 BEGIN
-  IF mode = here || ' apply' THEN RETURN NULL; END IF;
-  IF pg_trigger_depth() > 1 AND mode IS DISTINCT FROM here || ' nested' THEN
-    mode := set_config('p2p.mode', here || ' nested', true);
+  IF mode <> '' OR nested THEN
+    IF mode = pg_current_xact_id()::text || ' apply' THEN
+      RETURN NULL;
+    ELSIF mode = pg_current_xact_id()::text || ' nested' THEN
+      nested := true;
+    ELSIF nested THEN
+      mode := set_config('p2p.mode', pg_current_xact_id()::text || ' nested', true);
+    END IF;
   END IF;
 
   IF NOT {{fits}}('{{oid}}'::regclass) THEN
@@ -33,7 +38,7 @@ BEGIN
     END;
   END IF;
 
-  IF (SELECT last_value FROM p2p.wakeup) = 2 THEN PERFORM pg_notify('p2p', ''); END IF;
+  IF pg_sequence_last_value('p2p.wakeup'::regclass) = 2 THEN PERFORM pg_notify('p2p', ''); END IF;
   RETURN NULL;
 END
 $capture$;
