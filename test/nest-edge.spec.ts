@@ -82,7 +82,8 @@ describe('the endpoints', () => {
       last_sync: null,
       sync_running: false,
       conflicts_resolved: 0,
-      tables_synced: ['public.products'],
+      tables: ['public.products'],
+      tables_synced: 1,
       peers: [],
     });
   });

@@ -158,7 +158,7 @@ const candidatesQuery = `
       AND NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
       AND c.relname NOT LIKE '%kysely_migration%'
   )
-  SELECT t.asked, t.oid::int8 AS oid, coalesce(format('%I.%I', n.nspname, c.relname), t.asked) AS name,
+  SELECT t.asked, t.oid::int8 AS oid, CASE WHEN c.oid IS NULL THEN t.asked ELSE format('%I.%I', n.nspname, c.relname) END AS name,
     c.relkind AS kind, c.relpersistence AS persistence, c.relispartition AS partition,
     c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhrelid = c.oid OR h.inhparent = c.oid) AS inherits,
     x.indexrelid IS NOT NULL AS has_key, x.indimmediate IS FALSE AS deferrable,

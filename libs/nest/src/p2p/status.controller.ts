@@ -13,7 +13,11 @@ export class StatusController {
   @ApiOperation({ summary: 'This node, its tables, and how far it is with each peer' })
   async status() {
     const { store, mesh } = this.node.running;
-    const { tables, ...status } = mesh.status();
-    return { ...status, conflicts_resolved: await store.conflictsResolved(), tables_synced: tables };
+    const status = mesh.status();
+    return {
+      ...status,
+      conflicts_resolved: await store.conflictsResolved(),
+      tables_synced: status.tables.length,
+    };
   }
 }

@@ -1,0 +1,355 @@
+TABLE meta_1
+  key1 uuid NOT NULL
+  key2 integer NOT NULL
+  stamp bigint NOT NULL
+  origin text NOT NULL
+  priority integer NOT NULL
+  past jsonb
+  fields jsonb
+  siblings jsonb
+  deleted boolean NOT NULL
+  via text
+  xid xid8 NOT NULL
+  PRIMARY KEY (key1, key2)
+
+TABLE node
+  only_one boolean NOT NULL DEFAULT true
+  node_id text NOT NULL
+  incarnation text NOT NULL
+  priority integer NOT NULL DEFAULT 0
+  system_identifier bigint NOT NULL
+  timeline integer NOT NULL
+  database_oid oid NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CHECK ((incarnation ~ '^[0-9a-z]{12}$'::text))
+  CHECK ((node_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'::text))
+  CHECK (only_one)
+  PRIMARY KEY (only_one)
+
+TABLE peer
+  url text NOT NULL
+  node_id text
+  added_at timestamp with time zone NOT NULL DEFAULT now()
+  PRIMARY KEY (url)
+
+TABLE position
+  node text NOT NULL
+  epoch text NOT NULL
+  tables text[] NOT NULL
+  snapshot text NOT NULL
+  reached text NOT NULL
+  copy jsonb
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  PRIMARY KEY (node)
+
+TABLE sweep
+  table_id integer NOT NULL
+  xid xid8 NOT NULL DEFAULT pg_current_xact_id()
+
+TABLE sync_history
+  id bigint NOT NULL
+  peer text NOT NULL
+  direction text NOT NULL
+  kind text NOT NULL
+  rows integer NOT NULL
+  changed integer NOT NULL
+  conflicts integer NOT NULL
+  started_at timestamp with time zone NOT NULL
+  duration_ms double precision NOT NULL
+  error text
+  CHECK ((direction = ANY (ARRAY['pull'::text, 'push'::text, 'received'::text])))
+  CHECK ((kind = ANY (ARRAY['window'::text, 'copy'::text])))
+  PRIMARY KEY (id)
+
+TABLE tick
+  at timestamp with time zone NOT NULL
+  snapshot text NOT NULL
+  PRIMARY KEY (at)
+
+TABLE tracked_table
+  id integer NOT NULL
+  relation regclass NOT NULL
+  name text NOT NULL
+  backfilled boolean NOT NULL DEFAULT false
+  conflicts bigint NOT NULL DEFAULT 0
+  tracked_at timestamp with time zone NOT NULL DEFAULT now()
+  PRIMARY KEY (id)
+  UNIQUE (relation)
+
+TABLE unversioned
+  table_id integer NOT NULL
+  image jsonb NOT NULL
+
+CREATE UNIQUE INDEX meta_1_pkey ON p2p.meta_1 USING btree (key1, key2)
+
+CREATE INDEX meta_1_xid_idx ON p2p.meta_1 USING btree (xid)
+
+CREATE UNIQUE INDEX node_pkey ON p2p.node USING btree (only_one)
+
+CREATE UNIQUE INDEX peer_pkey ON p2p.peer USING btree (url)
+
+CREATE UNIQUE INDEX position_pkey ON p2p."position" USING btree (node)
+
+CREATE UNIQUE INDEX sync_history_pkey ON p2p.sync_history USING btree (id)
+
+CREATE UNIQUE INDEX tick_pkey ON p2p.tick USING btree (at)
+
+CREATE UNIQUE INDEX tracked_table_pkey ON p2p.tracked_table USING btree (id)
+
+CREATE UNIQUE INDEX tracked_table_relation_key ON p2p.tracked_table USING btree (relation)
+
+SEQUENCE sync_history_id_seq FROM 1 TO 9223372036854775807
+
+SEQUENCE tracked_table_id_seq FROM 1 TO 2147483647
+
+SEQUENCE wakeup FROM 1 TO 2 CYCLE
+
+CREATE OR REPLACE FUNCTION p2p.alike(anyelement, anyelement)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ SELECT true $function$
+
+CREATE OR REPLACE FUNCTION p2p.assert_versioned(tables integer[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  IF EXISTS (SELECT FROM p2p.unversioned WHERE table_id = ANY (tables)) THEN
+    RAISE EXCEPTION 'Rows that were written here wait for their versions' USING ERRCODE = 'P2002';
+  END IF;
+END
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.capture_1()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+DECLARE
+  mode text := current_setting('p2p.mode', true);
+  nested boolean := pg_trigger_depth() > 1;
+  now_us constant bigint := p2p.clock();
+BEGIN
+  IF mode <> '' OR nested THEN
+    IF mode = pg_current_xact_id()::text || ' apply' THEN
+      RETURN NULL;
+    ELSIF mode = pg_current_xact_id()::text || ' nested' THEN
+      nested := true;
+    ELSIF nested THEN
+      mode := set_config('p2p.mode', pg_current_xact_id()::text || ' nested', true);
+    END IF;
+  END IF;
+
+  IF NOT p2p.fits_1('<oid>'::regclass) THEN
+    -- Puts the images of the written rows aside, without naming a column of theirs.
+CASE TG_OP
+WHEN 'UPDATE' THEN
+  INSERT INTO p2p.unversioned (table_id, image)
+  SELECT 1, to_jsonb(o) FROM old_rows AS o UNION ALL SELECT 1, to_jsonb(n) FROM new_rows AS n;
+WHEN 'INSERT' THEN INSERT INTO p2p.unversioned (table_id, image) SELECT 1, to_jsonb(n) FROM new_rows AS n;
+WHEN 'DELETE' THEN INSERT INTO p2p.unversioned (table_id, image) SELECT 1, to_jsonb(o) FROM old_rows AS o;
+WHEN 'TRUNCATE' THEN INSERT INTO p2p.sweep (table_id) VALUES (1);
+END CASE;
+  ELSIF current_setting('transaction_isolation') = 'read committed' THEN
+    -- Gives versions to the written rows of public.items. Rare questions about rows are asked of a function: a sub-query would be
+-- prepared for at every write, for a fifth of what capture costs.
+IF TG_OP = 'UPDATE' THEN
+  -- A full join is never a nested loop, whatever size the plan was made for.
+  INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
+  SELECT coalesce(n.id, o.id), coalesce(n.line, o.line), now_us, 'golden~<incarnation>', 0, n.id IS NULL, pg_current_xact_id()
+  FROM old_rows AS o FULL JOIN new_rows AS n ON n.id OPERATOR(pg_catalog.=) o.id AND n.line OPERATOR(pg_catalog.=) o.line
+  WHERE CASE
+    WHEN n.id IS NULL THEN NOT p2p.has_1(o.id, o.line)
+    WHEN nested AND NOT p2p.has_1(n.id, n.line) THEN false
+    WHEN o.id IS NULL THEN true
+    ELSE o.* *<> n.*
+  END
+  ON CONFLICT (key1, key2) DO UPDATE SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
+      origin = excluded.origin, priority = excluded.priority,
+      past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
+        ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+ELSIF TG_OP = 'INSERT' THEN
+  INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
+  SELECT n.id, n.line, now_us, 'golden~<incarnation>', 0, false, pg_current_xact_id()
+  FROM new_rows AS n
+  WHERE NOT nested OR p2p.has_1(n.id, n.line)
+  ON CONFLICT (key1, key2) DO UPDATE SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
+      origin = excluded.origin, priority = excluded.priority,
+      past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
+        ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+ELSIF TG_OP = 'DELETE' THEN
+  INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
+  SELECT o.id, o.line, now_us, 'golden~<incarnation>', 0, true, pg_current_xact_id()
+  FROM old_rows AS o
+  WHERE NOT EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) o.id AND d.line OPERATOR(pg_catalog.=) o.line)
+  ON CONFLICT (key1, key2) DO UPDATE SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
+      origin = excluded.origin, priority = excluded.priority,
+      past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
+        ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+ELSE
+  -- The table is locked against everyone. A snapshot older than that lock does not see all live rows: the node sweeps up.
+  UPDATE p2p.meta_1 AS m SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
+      origin = excluded.origin, priority = excluded.priority,
+      past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
+        ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid
+  FROM (VALUES (now_us, 'golden~<incarnation>', 0, true, pg_current_xact_id())) AS excluded (stamp, origin, priority, deleted, xid)
+  WHERE NOT m.deleted AND NOT EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) m.key1 AND d.line OPERATOR(pg_catalog.=) m.key2);
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    INSERT INTO p2p.sweep (table_id) VALUES (1);
+  END IF;
+END IF;
+  ELSE
+    BEGIN
+      -- Gives versions to the written rows of public.items. Rare questions about rows are asked of a function: a sub-query would be
+-- prepared for at every write, for a fifth of what capture costs.
+IF TG_OP = 'UPDATE' THEN
+  -- A full join is never a nested loop, whatever size the plan was made for.
+  INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
+  SELECT coalesce(n.id, o.id), coalesce(n.line, o.line), now_us, 'golden~<incarnation>', 0, n.id IS NULL, pg_current_xact_id()
+  FROM old_rows AS o FULL JOIN new_rows AS n ON n.id OPERATOR(pg_catalog.=) o.id AND n.line OPERATOR(pg_catalog.=) o.line
+  WHERE CASE
+    WHEN n.id IS NULL THEN NOT p2p.has_1(o.id, o.line)
+    WHEN nested AND NOT p2p.has_1(n.id, n.line) THEN false
+    WHEN o.id IS NULL THEN true
+    ELSE o.* *<> n.*
+  END
+  ON CONFLICT (key1, key2) DO UPDATE SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
+      origin = excluded.origin, priority = excluded.priority,
+      past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
+        ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+ELSIF TG_OP = 'INSERT' THEN
+  INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
+  SELECT n.id, n.line, now_us, 'golden~<incarnation>', 0, false, pg_current_xact_id()
+  FROM new_rows AS n
+  WHERE NOT nested OR p2p.has_1(n.id, n.line)
+  ON CONFLICT (key1, key2) DO UPDATE SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
+      origin = excluded.origin, priority = excluded.priority,
+      past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
+        ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+ELSIF TG_OP = 'DELETE' THEN
+  INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
+  SELECT o.id, o.line, now_us, 'golden~<incarnation>', 0, true, pg_current_xact_id()
+  FROM old_rows AS o
+  WHERE NOT EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) o.id AND d.line OPERATOR(pg_catalog.=) o.line)
+  ON CONFLICT (key1, key2) DO UPDATE SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
+      origin = excluded.origin, priority = excluded.priority,
+      past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
+        ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+ELSE
+  -- The table is locked against everyone. A snapshot older than that lock does not see all live rows: the node sweeps up.
+  UPDATE p2p.meta_1 AS m SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
+      origin = excluded.origin, priority = excluded.priority,
+      past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
+        ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid
+  FROM (VALUES (now_us, 'golden~<incarnation>', 0, true, pg_current_xact_id())) AS excluded (stamp, origin, priority, deleted, xid)
+  WHERE NOT m.deleted AND NOT EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) m.key1 AND d.line OPERATOR(pg_catalog.=) m.key2);
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    INSERT INTO p2p.sweep (table_id) VALUES (1);
+  END IF;
+END IF;
+    EXCEPTION WHEN serialization_failure THEN
+      -- Puts the images of the written rows aside, without naming a column of theirs.
+CASE TG_OP
+WHEN 'UPDATE' THEN
+  INSERT INTO p2p.unversioned (table_id, image)
+  SELECT 1, to_jsonb(o) FROM old_rows AS o UNION ALL SELECT 1, to_jsonb(n) FROM new_rows AS n;
+WHEN 'INSERT' THEN INSERT INTO p2p.unversioned (table_id, image) SELECT 1, to_jsonb(n) FROM new_rows AS n;
+WHEN 'DELETE' THEN INSERT INTO p2p.unversioned (table_id, image) SELECT 1, to_jsonb(o) FROM old_rows AS o;
+WHEN 'TRUNCATE' THEN INSERT INTO p2p.sweep (table_id) VALUES (1);
+END CASE;
+    END;
+  END IF;
+
+  IF pg_sequence_last_value('p2p.wakeup'::regclass) = 2 THEN PERFORM pg_notify('p2p', ''); END IF;
+  RETURN NULL;
+END
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.clock()
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$
+  SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.fits_1(relation regclass)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM d.ctid FROM public.items AS d WHERE false AND p2p.alike(d.id, NULL::uuid) AND p2p.alike(d.line, NULL::integer) GROUP BY d.id, d.line;
+  RETURN $1 = 'public.items'::regclass;
+EXCEPTION WHEN others THEN RETURN false;
+END
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.has_1(uuid, integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) $1 AND d.line OPERATOR(pg_catalog.=) $2);
+END
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.highest_stamp(siblings jsonb)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT max((s->>'stamp')::int8) FROM jsonb_array_elements($1) AS s
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.past_of_write(past jsonb, origin text, stamp bigint, siblings jsonb, writer text)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH version AS (
+    SELECT $1 AS past, $2 AS origin, $3 AS stamp
+    UNION ALL
+    SELECT s->'past', s->>'origin', (s->>'stamp')::int8 FROM jsonb_array_elements(coalesce($4, '[]')) AS s
+  ), entry AS (
+    SELECT v.origin, v.stamp FROM version AS v
+    UNION ALL
+    SELECT e.key, e.value::int8 FROM version AS v,
+      jsonb_each_text(CASE jsonb_typeof(v.past) WHEN 'object' THEN v.past ELSE '{}' END) AS e
+  ), highest AS (
+    SELECT e.origin, max(e.stamp) AS stamp FROM entry AS e WHERE e.origin <> $5 GROUP BY e.origin
+  )
+  SELECT jsonb_object_agg(h.origin, h.stamp) FROM highest AS h
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.torn(relation text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  RAISE EXCEPTION 'A row of % is live by its version and missing in the table', relation USING ERRCODE = 'P2001';
+END
+$function$
+
+CREATE TRIGGER p2p_delete AFTER DELETE ON public.items REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION p2p.capture_1() -- A
+
+CREATE TRIGGER p2p_insert AFTER INSERT ON public.items REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION p2p.capture_1() -- A
+
+CREATE TRIGGER p2p_truncate AFTER TRUNCATE ON public.items FOR EACH STATEMENT EXECUTE FUNCTION p2p.capture_1() -- A
+
+CREATE TRIGGER p2p_update AFTER UPDATE ON public.items REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION p2p.capture_1() -- A
