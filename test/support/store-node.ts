@@ -11,6 +11,12 @@ export interface StoreNode extends AsyncDisposable {
   sql: TestDatabase['sql'];
 }
 
+/** What it takes to compare a node with others. */
+export interface Comparable {
+  readonly db: Pick<TestDatabase, 'sql'>;
+  readonly store: Pick<PostgresStore, 'tables' | 'find'>;
+}
+
 /** A new database with `schema` in it, its tables under capture. */
 export async function storeNode(
   id: string,
@@ -43,7 +49,11 @@ export function openStore(
 }
 
 /** Brings all that `from` has and `to` lacks, window by window, through the wire's encoding. Returns the rows that travelled. */
-export async function pull(from: Pick<StoreNode, 'store' | 'id'>, to: Pick<StoreNode, 'store' | 'id'>, limit = 20_000): Promise<number> {
+export async function pull(
+  from: Pick<StoreNode, 'store' | 'id'>,
+  to: Pick<StoreNode, 'store' | 'id'>,
+  limit = 20_000,
+): Promise<number> {
   let rows = 0;
   let last: FeedRequest['kind'] | null = null;
   for (let steps = 0; steps < 10_000; steps++) {
@@ -73,20 +83,37 @@ export async function settle(...nodes: readonly Pick<StoreNode, 'store' | 'id'>[
 }
 
 /** A table's rows and versions as text, for comparing nodes byte for byte (property P2). */
-export async function contents(node: Pick<StoreNode, 'db' | 'store'>, table: string): Promise<{ rows: string[]; versions: string[] }> {
-  const shape = node.store.find(table);
+export async function contents(node: Comparable, table: string): Promise<{ rows: string[]; versions: string[] }> {
+  const { rows, versions } = imagesOf(node, table);
+  const read = async (image: string) =>
+    (await node.db.sql<{ line: string }>(`SELECT x::text AS line FROM (${image}) AS x ORDER BY 1`)).map(
+      ({ line }) => line,
+    );
+  return { rows: await read(rows), versions: await read(versions) };
+}
+
+/** The same as a few numbers, for asking often. */
+export async function digest(node: Comparable, table: string): Promise<string> {
+  const { rows, versions } = imagesOf(node, table);
+  const sums = [rows, versions].map(
+    (image) => `(SELECT concat(count(*), ' ', sum(hashtextextended(x::text, 0))) FROM (${image}) AS x)`,
+  );
+  return (await node.db.sql<{ digest: string }>(`SELECT concat_ws(' ', ${sums.join(', ')}) AS digest`))[0]!.digest;
+}
+
+function imagesOf({ store }: Comparable, table: string): { rows: string; versions: string } {
+  const shape = store.find(table);
   if (!shape) throw new Error(`${table} is not shared`);
   const columns = shape.columns.map((column) => column.ident).join(', ');
   const keys = shape.key.map((_, i) => `key${i + 1}`).join(', ');
-  const rows = await node.db.sql<{ line: string }>(`SELECT x::text AS line FROM (SELECT ${columns} FROM ${shape.name}) AS x ORDER BY 1`);
-  const versions = await node.db.sql<{ line: string }>(
-    `SELECT x::text AS line FROM (SELECT ${keys}, stamp, origin, priority, past, fields, siblings, deleted FROM ${shape.meta}) AS x ORDER BY 1`,
-  );
-  return { rows: rows.map(({ line }) => line), versions: versions.map(({ line }) => line) };
+  return {
+    rows: `SELECT ${columns} FROM ${shape.name}`,
+    versions: `SELECT ${keys}, stamp, origin, priority, past, fields, siblings, deleted FROM ${shape.meta}`,
+  };
 }
 
 /** Asserts that all nodes hold the same rows and versions of all their tables. */
-export async function expectEqual(...nodes: readonly Pick<StoreNode, 'db' | 'store'>[]): Promise<void> {
+export async function expectEqual(...nodes: readonly Comparable[]): Promise<void> {
   const [first, ...rest] = nodes;
   for (const table of first!.store.tables()) {
     const wanted = await contents(first!, table);

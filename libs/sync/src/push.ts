@@ -114,7 +114,11 @@ export class PushLoop {
     const linked = behindOf(ours, reader, request);
     if (linked.length === 0) {
       this.#hold = null;
-      return this.#send(session, reader, request);
+      const { window, behind } = await this.#open(reader, request);
+      // A window was applied between the judgement and the snapshot: what it brought is judged anew.
+      if (!behind) return this.#deliver(session, reader, window, request);
+      await window.close();
+      return { sent: emptyRound };
     }
     if ((await countRows(store, request, (known) => notUrgent(known, reader, request), 1)) > 0)
       return this.#send(session, reader, request);
@@ -147,7 +151,22 @@ export class PushLoop {
   }
 
   async #send(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
-    const window = await openFor(this.context.store, reader, request, this.context.batch);
+    const { window } = await this.#open(reader, request);
+    return this.#deliver(session, reader, window, request);
+  }
+
+  /** The window, and whether rows in it are the receiver's to get from others. */
+  async #open(reader: Reader, request: FeedRequest): Promise<{ window: OutgoingWindow; behind: boolean }> {
+    const { store, batch } = this.context;
+    let behind = false;
+    const except = (ours: Knowledge): string[] => {
+      behind = behindOf(ours, reader, request).length > 0;
+      return leftOut(ours, reader, request);
+    };
+    return { window: await store.feed.open(request, { except, limit: batch }), behind };
+  }
+
+  async #deliver(session: Session, reader: Reader, window: OutgoingWindow, request: FeedRequest): Promise<Outcome> {
     if (window.rows > 0 || request.kind === 'copy') return this.#push(session, reader, window, request);
     await window.close();
     return this.#settled(session, reader, request);

@@ -14,6 +14,8 @@ export function answerProblem(response: ServerResponse, problem: Problem): void 
   response.setHeader('content-type', problemContentType);
   response.removeHeader('content-encoding');
   if (problem.status === 503) response.setHeader('retry-after', retryAfter);
+  // The rest of the body never came: nothing else can follow on this connection.
+  if (problem.status === 408) response.setHeader('connection', 'close');
   if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer');
   const { allow } = problem.extra;
   if (typeof allow === 'string') response.setHeader('allow', allow);

@@ -2,6 +2,7 @@ import { Problem } from '@pgmesh/wire';
 import type { IncomingMessage } from 'node:http';
 import { pipeline, Transform, type TransformCallback } from 'node:stream';
 import { createBrotliDecompress, createGunzip } from 'node:zlib';
+import { arriving } from './patience';
 
 /** Inflated bytes that are taken whatever their ratio, and the ratio beyond which more of them are a bomb (gzip's own limit is 1032). */
 const harmless = 16 * 1024 * 1024;
@@ -11,9 +12,18 @@ const likelyRatio = 200;
 export class RequestBody {
   private readonly iterator: AsyncIterator<Uint8Array>;
   private readonly compressed: boolean;
+  /** Whether a piece was given up that is still being read. */
+  private late = false;
 
-  /** @throws Problem `unsupported_media` when it is of another type or encoded in an unknown way */
-  constructor(request: IncomingMessage, contentType: string) {
+  /**
+   * @param patience how long the next piece may take, in ms
+   * @throws Problem `unsupported_media` when it is of another type or encoded in an unknown way
+   */
+  constructor(
+    request: IncomingMessage,
+    contentType: string,
+    private readonly patience: number,
+  ) {
     const type = typeOf(request);
     if (type !== contentType) {
       throw new Problem('unsupported_media', `The body is ${type || 'of no stated type'}. Send ${contentType}.`);
@@ -23,10 +33,15 @@ export class RequestBody {
     this.iterator = (this.compressed ? inflate(request, encoding) : request)[Symbol.asyncIterator]();
   }
 
-  /** The bytes. Whoever stops reading early leaves the rest for `judge`. */
+  /** The bytes. Whoever stops reading early leaves the rest for `judge`. @throws Problem `request_timeout` */
   pieces(): AsyncIterable<Uint8Array> {
-    const { iterator } = this;
-    return { [Symbol.asyncIterator]: () => ({ next: () => iterator.next() }) };
+    const pieces = arriving(this.iterator, this.patience);
+    const next = () =>
+      pieces.next().catch((error: unknown) => {
+        this.late = error instanceof Problem && error.code === 'request_timeout';
+        throw error;
+      });
+    return { [Symbol.asyncIterator]: () => ({ next }) };
   }
 
   /**
@@ -35,12 +50,13 @@ export class RequestBody {
    */
   async judge(): Promise<void> {
     if (!this.compressed) return;
-    for (;;) if ((await this.iterator.next()).done) return;
+    const pieces = this.pieces()[Symbol.asyncIterator]();
+    for (;;) if ((await pieces.next()).done) return;
   }
 
-  /** Lets go of the decompressor. */
+  /** Lets go of the decompressor. One that waits for a piece ends with its connection. */
   async close(): Promise<void> {
-    await this.iterator.return?.();
+    if (!this.late) await this.iterator.return?.();
   }
 }
 

@@ -6,6 +6,7 @@ import type { Request, Response } from 'express';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { JsonBody, jsonOf } from '../http/json-body';
+import { leaving } from '../http/patience';
 import { ProblemFilter } from '../http/problem.filter';
 import { RequestBody, typeOf } from '../http/request-body';
 import { endOf } from '../http/request-end';
@@ -39,8 +40,9 @@ export class ExchangeController {
     const encoding = chooseEncoding(request.headers['accept-encoding'], request.socket.remoteAddress, served.rows);
     response.status(200).setHeader('content-type', windowContentType);
     if (encoding !== 'identity') response.setHeader('content-encoding', encoding);
+    const taken = leaving(served.body, this.node.configuration.timeout, () => response.destroy());
     try {
-      await pipeline(Readable.from(compress(served.body, encoding), { objectMode: false }), response);
+      await pipeline(Readable.from(compress(taken, encoding), { objectMode: false }), response);
     } catch (error) {
       // A reader that goes away in the middle asks again; there is nobody left to tell.
       if (!response.destroyed) throw error;
@@ -56,7 +58,7 @@ export class ExchangeController {
   async notify(@Req() request: Request) {
     const { exchange } = this.node.running;
     if (typeOf(request) !== windowContentType) return exchange.hint(jsonOf(request));
-    const body = new RequestBody(request, windowContentType);
+    const body = new RequestBody(request, windowContentType, this.node.configuration.timeout);
     try {
       const receiver = request.headers[receiverHeader];
       return await exchange.receive(decodeFrames(body.pieces()), typeof receiver === 'string' ? receiver : undefined);

@@ -1,0 +1,142 @@
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+
+/**
+ * `open`: passes bytes on. `silent`: takes connections and bytes and passes nothing on, in either direction, as a half-open
+ * peer does. `closed`: refuses.
+ */
+export type ProxyState = 'open' | 'silent' | 'closed';
+
+export interface Certificate {
+  readonly key: string;
+  readonly cert: string;
+}
+
+/** A link between two nodes, of which a test decides what it lets through. Bytes are counted in both directions. */
+export class Proxy implements AsyncDisposable {
+  /** Bytes that were passed on: what who dialled has sent, and what came back. */
+  readonly bytes = { sent: 0, answered: 0 };
+  /** Milliseconds by which each piece is late. */
+  delay = 0;
+  #state: ProxyState = 'open';
+  #silentAfter = Infinity;
+  #cutAfter = Infinity;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(
+    private readonly server: Server,
+    private readonly target: number,
+    private readonly scheme: string,
+  ) {}
+
+  /** To a port of loopback. With a certificate it speaks TLS to those who dial, and plainly to the target. */
+  static async to(target: number, certificate?: Certificate): Promise<Proxy> {
+    const pass = (socket: Socket): void => proxy.#pass(socket);
+    const server = certificate ? createTlsServer({ ...certificate }, pass) : createServer(pass);
+    const proxy = new Proxy(server, target, certificate ? 'https' : 'http');
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return proxy;
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  get url(): string {
+    return `${this.scheme}://localhost:${this.port}`;
+  }
+
+  get state(): ProxyState {
+    return this.#state;
+  }
+
+  get connections(): number {
+    return this.#sockets.size / 2;
+  }
+
+  open(): void {
+    this.#become('open');
+  }
+
+  /** Connections stay, nothing comes of them any more. */
+  silence(): void {
+    this.#become('silent');
+  }
+
+  /** Connections break off, and new ones are refused. */
+  close(): void {
+    this.#become('closed');
+    this.#destroyAll();
+  }
+
+  /** Falls silent once so many more bytes have been answered. */
+  silenceAfter(bytes: number): void {
+    this.#silentAfter = this.bytes.answered + bytes;
+  }
+
+  /** Breaks the connections off, once, when so many more bytes have gone in either direction. */
+  cutAfter(bytes: number): void {
+    this.#cutAfter = this.bytes.sent + this.bytes.answered + bytes;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise((resolve) => this.server.close(resolve));
+    this.#destroyAll();
+    await closed;
+  }
+
+  #become(state: ProxyState): void {
+    // What was swallowed is missing from the streams that swallowed it: they cannot go on.
+    if (this.#state === 'silent' && state === 'open') this.#destroyAll();
+    this.#state = state;
+    this.#silentAfter = Infinity;
+    this.#cutAfter = Infinity;
+  }
+
+  #destroyAll(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #pass(dialled: Socket): void {
+    if (this.#state === 'closed') {
+      dialled.destroy();
+      return;
+    }
+    const upstream = connect(this.target, '127.0.0.1');
+    for (const [socket, other] of [
+      [dialled, upstream],
+      [upstream, dialled],
+    ] as const) {
+      this.#sockets.add(socket);
+      socket.on('error', () => undefined); // its close ends the other side
+      socket.once('close', () => {
+        this.#sockets.delete(socket);
+        other.destroy();
+      });
+    }
+    this.#flow(dialled, upstream, 'sent');
+    this.#flow(upstream, dialled, 'answered');
+  }
+
+  #flow(from: Socket, to: Socket, direction: 'sent' | 'answered'): void {
+    const pass = (piece: Buffer): void => {
+      if (this.#state !== 'open' || to.destroyed) return;
+      this.bytes[direction] += piece.length;
+      if (this.bytes.answered >= this.#silentAfter) return this.#become('silent');
+      if (this.bytes.sent + this.bytes.answered >= this.#cutAfter) {
+        this.#cutAfter = Infinity;
+        return this.#destroyAll();
+      }
+      if (to.write(piece)) return;
+      from.pause();
+      to.once('drain', () => from.resume());
+    };
+    from.on('data', (piece: Buffer) => {
+      if (this.delay === 0) pass(piece);
+      else setTimeout(() => pass(piece), this.delay);
+    });
+    from.once('end', () => {
+      if (this.#state === 'open') to.end();
+    });
+  }
+}
