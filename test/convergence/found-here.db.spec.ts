@@ -54,3 +54,14 @@ it('a window that is left in the middle gives its connection back, more often th
   for await (const frame of whole.frames()) last = frame;
   expect(last).toMatchObject({ type: 'end', rows: 20_000 });
 });
+
+it('a window that is cut leaves out a table whose rows all lie behind the cut', async () => {
+  const schema = 'CREATE TABLE many (id int PRIMARY KEY); CREATE TABLE single (id int PRIMARY KEY)';
+  await using a = await storeNode('a', schema);
+  await using b = await storeNode('b', schema);
+  await settle(a, b);
+  for (const from of [1, 101, 201]) await a.sql(`INSERT INTO many SELECT generate_series(${from}, ${from + 99})`);
+  await a.sql('INSERT INTO single VALUES (1)');
+  await pull(a, b, 150);
+  await expectEqual(a, b);
+});

@@ -184,7 +184,8 @@ export class PostgresFeed {
           if (columns) {
             held += columns.bytes;
             sent += columns.frame.count;
-            yield columns.frame;
+            // What was counted may all lie behind the cut.
+            if (columns.frame.count > 0) yield columns.frame;
             continue;
           }
           for await (const frame of copyRows(client, part.shape, part.versions)) {
