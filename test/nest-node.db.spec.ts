@@ -1,6 +1,6 @@
 import { type Configuration, configurationOf, P2pModule, ProblemFilter, serve, type Served } from '@pgmesh/nest';
 import { APP_FILTER } from '@nestjs/core';
-import { windowContentType } from '@pgmesh/wire';
+import { encodeFrame, type Frame, protocolVersion, windowContentType } from '@pgmesh/wire';
 import { detach, EmbeddedServer } from '@pgmesh/store';
 import { createDatabase, startServer, type TestDatabase } from './support/database';
 import { raw } from './support/edge-node';
@@ -143,6 +143,23 @@ it('trap hostile 400: tampered cursors', async () => {
   expect((await raw(a.url, { path: `${path}?cursor=${cursor}` })).status).toBe(200);
 });
 
+const emptyWindow: Frame[] = [
+  {
+    type: 'window',
+    protocol: protocolVersion,
+    node: 'b',
+    epoch: '0123456789ab',
+    kind: 'window',
+    from: '0:',
+    to: '9:',
+    more: false,
+    tables: ['public.products'],
+    at: null,
+    next: null,
+  },
+  { type: 'end', rows: 0, knowledge: null },
+];
+
 it('trap hostile 503: the server goes away and comes back, and so does the node, by itself', async () => {
   const server = await startServer();
   const { port } = server.server;
@@ -161,7 +178,7 @@ it('trap hostile 503: the server goes away and comes back, and so does the node,
     method: 'POST',
     path: '/p2p/notify-changes',
     headers: { 'content-type': windowContentType },
-    body: Buffer.from([0, 0, 0, 1, 0xc0]),
+    body: Buffer.concat(emptyWindow.map(encodeFrame)),
   });
   expect(push.status).toBe(503);
   const again = await EmbeddedServer.start({ dataDir: server.server.dataDir, port });

@@ -314,8 +314,11 @@ describe('refusals', () => {
     await allLive(a, b);
     b.store.refusal = new Problem('unknown_column', 'Table public.items has no column "colour" here. Add it.');
     a.store.write('public.items', '1', 'x');
-    await eventually('the link is paused', () => a.mesh.status().peers[0]!.state === 'paused');
-    expect(a.mesh.status().peers[0]!.last_error).toMatchObject({
+    // Pushed by a or pulled by b, whichever comes first.
+    const paused = () => [a, b].flatMap(({ mesh }) => mesh.status().peers).find(({ state }) => state === 'paused');
+    let found: ReturnType<typeof paused>;
+    await eventually('the link is paused', () => (found = paused()) !== undefined);
+    expect(found?.last_error).toMatchObject({
       code: 'unknown_column',
       detail: expect.stringContaining('colour') as string,
     });

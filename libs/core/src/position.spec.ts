@@ -205,7 +205,7 @@ describe('A reader of a feed', () => {
   it('stays where it is when a window arrives twice', () => {
     const window: Step = { kind: 'window', tables: ['a'], from: at(10n), to: at(14n) };
     const once = advance(following, epoch, window);
-    expect(once).toEqual({ ...following, snapshot: at(14n) });
+    expect(once).toEqual({ ...following, snapshot: at(14n), reached: at(14n) });
     expect(advance(once, epoch, window)).toEqual(once);
   });
 
