@@ -83,11 +83,10 @@ it(
 
 const report = (line: object): boolean => process.stderr.write(`convergence: ${JSON.stringify(line)}\n`);
 
-/** Waits until both nodes say, twice in a row, that nothing is left to do. */
+/** Waits until both nodes say for longer than their interval that nothing is left to do. Nobody asks them to do it. */
 async function settled(sites: readonly Site[]): Promise<void> {
   const end = Date.now() + 60_000;
-  for (let quiet = 0; quiet < 2;) {
-    await Promise.all(sites.map((site) => site.syncNow()));
+  for (let quiet = 0; quiet < 5;) {
     const statuses = await Promise.all(sites.map((site) => site.status()));
     const peers = statuses.flatMap((status) => status.peers);
     const idle = statuses.every(({ sync_running }) => !sync_running);
@@ -95,7 +94,8 @@ async function settled(sites: readonly Site[]): Promise<void> {
       idle && peers.every(({ state, lag_ms, copying }) => state === 'live' && lag_ms === 0 && !copying) ? quiet + 1 : 0;
     if (Date.now() > end) {
       const logs = sites.map((site) => site.said()).join('\n---\n');
-      throw new Error(`The nodes do not come to rest: ${JSON.stringify(statuses, null, 1)}\n${logs}`);
+      const latest = (await Promise.all(sites.map((site) => site.exchanges()))).flat().join('\n');
+      throw new Error(`The nodes do not come to rest: ${JSON.stringify(peers, null, 1)}\n${latest}\n${logs}`);
     }
     await sleep(300);
   }

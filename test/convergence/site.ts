@@ -112,12 +112,13 @@ export class Site implements AsyncDisposable {
     return (await (await fetch(`${this.url}/p2p/status`)).json()) as NodeStatus;
   }
 
-  async syncNow(): Promise<void> {
-    await fetch(`${this.url}/p2p/sync/manual`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: '{}',
-    });
+  /** Its latest exchanges, a line each. */
+  async exchanges(): Promise<string[]> {
+    const { rows } = await this.pool.query<{ line: string }>(
+      `SELECT $1 || ' ' || (h.*)::text AS line FROM p2p.sync_history AS h ORDER BY id DESC LIMIT 20`,
+      [this.id],
+    );
+    return rows.map(({ line }) => line);
   }
 
   /** What the node said, its end. */
