@@ -34,19 +34,26 @@ describe('Two stores', () => {
     await expectEqual(a, b);
     expect(await a.sql('SELECT name FROM products')).toEqual([{ name: 'of b' }]);
     expect(await a.store.conflictsResolved()).toBe(1);
-    const [{ kept }] = await a.sql<{ kept: string }>(`SELECT siblings->0->'image'->>'name' AS kept FROM p2p.meta_1`) as [{ kept: string }];
+    const [{ kept }] = (await a.sql<{ kept: string }>(
+      `SELECT siblings->0->'image'->>'name' AS kept FROM p2p.meta_1`,
+    )) as [{ kept: string }];
     expect(kept).toBe('of a');
     await a.sql(`UPDATE products SET name = 'both seen'`);
     await settle(a, b);
     await expectEqual(a, b);
-    expect(await b.sql(`SELECT name, (SELECT siblings FROM p2p.meta_1) AS siblings FROM products`)).toEqual([{ name: 'both seen', siblings: null }]);
+    expect(await b.sql(`SELECT name, (SELECT siblings FROM p2p.meta_1) AS siblings FROM products`)).toEqual([
+      { name: 'both seen', siblings: null },
+    ]);
   });
 
   it('carry large windows as COPY, cut at transactions', async () => {
     await using a = await storeNode('a', products);
     await using b = await storeNode('b', products);
     await settle(a, b);
-    for (let i = 0; i < 5; i++) await a.sql(`INSERT INTO products (name, price, tags) SELECT 'n' || i, i, ARRAY['x', NULL, 'y"z'] FROM generate_series(1, 2000) AS i`);
+    for (let i = 0; i < 5; i++)
+      await a.sql(
+        `INSERT INTO products (name, price, tags) SELECT 'n' || i, i, ARRAY['x', NULL, 'y"z'] FROM generate_series(1, 2000) AS i`,
+      );
     expect(await pull(a, b, 3000)).toBe(10_000);
     await a.sql(`UPDATE products SET price = price + 1 WHERE price < 1000`);
     await settle(a, b);
