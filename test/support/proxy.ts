@@ -16,7 +16,7 @@ export interface Certificate {
 export class Proxy implements AsyncDisposable {
   /** Bytes that were passed on: what who dialled has sent, and what came back. */
   readonly bytes = { sent: 0, answered: 0 };
-  /** Milliseconds by which each piece is late. */
+  /** Milliseconds for which each piece is held up, and those behind it. */
   delay = 0;
   #state: ProxyState = 'open';
   #silentAfter = Infinity;
@@ -132,8 +132,12 @@ export class Proxy implements AsyncDisposable {
       to.once('drain', () => from.resume());
     };
     from.on('data', (piece: Buffer) => {
-      if (this.delay === 0) pass(piece);
-      else setTimeout(() => pass(piece), this.delay);
+      if (this.delay === 0) return pass(piece);
+      from.pause();
+      setTimeout(() => {
+        from.resume();
+        pass(piece);
+      }, this.delay);
     });
     from.once('end', () => {
       if (this.#state === 'open') to.end();

@@ -14,7 +14,14 @@ export type MeshNews =
       /** Rows that changed something, by table. */
       readonly tables: Readonly<Record<string, number>>;
     }
-  | { readonly type: 'changes_sent'; readonly peer: string; readonly kind: 'window' | 'copy'; readonly rows: number }
+  | {
+      readonly type: 'changes_sent';
+      readonly peer: string;
+      readonly kind: 'window' | 'copy';
+      readonly rows: number;
+      /** Rows by table. */
+      readonly tables: Readonly<Record<string, number>>;
+    }
   | { readonly type: 'sync_failed'; readonly peer: string; readonly code: string; readonly detail: string }
   | { readonly type: 'copy_progress'; readonly peer: string; readonly table: string | null; readonly rows: number }
   | { readonly type: 'conflict'; readonly peer: string; readonly count: number; readonly tables: readonly string[] }

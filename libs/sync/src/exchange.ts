@@ -21,6 +21,7 @@ import { Incoming, otherNode, otherProtocol } from './incoming';
 import type { Journal } from './journal';
 import type { Neighbours } from './neighbours';
 import { openFor, type Reader, readerOf } from './offer';
+import { Outgoing } from './outgoing';
 import type { OutgoingWindow, Store } from './ports';
 import type { Self } from './self';
 import { stepOf } from './step';
@@ -179,10 +180,12 @@ export class Exchange {
   }
 
   #served(window: OutgoingWindow, reader: Reader): Served {
-    const { store, neighbours } = this.parts;
+    const { store, neighbours, journal } = this.parts;
+    const outgoing = new Outgoing(window.frames());
     const body = async function* (): AsyncGenerator<Buffer> {
       try {
-        yield* encodeBody(window.frames());
+        yield* encodeBody(outgoing);
+        journal.served(reader.nodeId, window.head, outgoing);
         // The reader will stand behind this window unless it fails to apply it, and then it answers our next push with
         // where it stands. Without the presumption that push would repeat what was just fetched.
         const before = neighbours.get(reader.nodeId)?.position ?? null;

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { createSecureContext, rootCertificates } from 'node:tls';
 import {
   decodeFrames,
   type Frame,
@@ -33,8 +34,19 @@ export interface HttpClientOptions {
 /** JSON answers are small; what is longer is not one of ours. */
 const longestAnswer = 4 * 1024 * 1024;
 
+/** What Node says of a certificate whose authority it does not know. */
+const unknownAuthority = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
+
 interface Call {
   readonly path: string;
+  /** The content type of a node's answer, where it is not JSON. */
+  readonly answer?: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | AsyncIterable<Uint8Array>;
   /** Milliseconds that the peer may take beyond the time-out before it answers. */
@@ -49,7 +61,7 @@ export class HttpClient implements PeerClient {
   constructor(private readonly options: HttpClientOptions) {
     const { timeout, secret, ca } = options;
     this.#agent = new Agent({
-      connect: { timeout, ...(ca ? { ca } : {}) },
+      connect: { timeout, ...(ca ? { secureContext: createSecureContext({ ca: [...rootCertificates, ca] }) } : {}) },
       // Undici's own limit counts from the start of a request, long uploads included; `Stall` counts from the last progress.
       headersTimeout: 0,
       bodyTimeout: timeout,
@@ -89,6 +101,7 @@ export class HttpClient implements PeerClient {
     const { headers, body } = json(request);
     const call = {
       path: 'window',
+      answer: windowContentType,
       headers: { ...headers, accept: windowContentType, 'accept-encoding': 'br, gzip' },
       body,
       patience: request.wait * 1000,
@@ -127,7 +140,7 @@ export class HttpClient implements PeerClient {
   /** An answer of the peer's that is a success. */
   async #ask(
     url: string,
-    { path, headers, body, patience = 0 }: Call,
+    { path, answer: type = 'application/json', headers, body, patience = 0 }: Call,
     signal: AbortSignal,
   ): Promise<Dispatcher.ResponseData> {
     const stall = new Stall(this.options.timeout, patience);
@@ -141,7 +154,8 @@ export class HttpClient implements PeerClient {
         body: typeof body === 'string' ? body : Readable.from(stall.watch(body)),
         signal: AbortSignal.any([signal, stall.signal]),
       });
-      if (answer.statusCode < 300) return answer;
+      const nothing = answer.statusCode === 204 && type === windowContentType;
+      if (nothing || (answer.statusCode < 300 && typeOf(answer) === type)) return answer;
       throw await refusal(url, answer);
     } catch (error) {
       throw unreachable(url, stall.signal.aborted ? stall.signal.reason : error);
@@ -163,15 +177,23 @@ function json(value: unknown): { headers: Record<string, string>; body: string }
   return { headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) };
 }
 
+/** A node's refusal, or what else answers there: the page of a proxy, another program. */
 async function refusal(url: string, answer: Dispatcher.ResponseData): Promise<Error> {
   let document: unknown = null;
   try {
     document = JSON.parse(await text(answer));
   } catch {
-    // Not JSON: the answer of something that is not a node, which the status describes well enough.
+    // Not JSON: the answer of something that is not a node, which its status and type describe well enough.
   }
-  const problem = problemFromDocument(document);
-  return problem ?? new PeerUnreachable(url, `what answers is not a pgmesh node (HTTP ${answer.statusCode})`);
+  const what = [`HTTP ${answer.statusCode}`, typeOf(answer)].filter(Boolean).join(', ');
+  return problemFromDocument(document) ?? new PeerUnreachable(url, `what answers is not a pgmesh node (${what})`);
+}
+
+function typeOf({ headers }: Dispatcher.ResponseData): string {
+  return String(headers['content-type'] ?? '')
+    .split(';', 1)[0]!
+    .trim()
+    .toLowerCase();
 }
 
 async function text({ body }: Dispatcher.ResponseData): Promise<string> {
@@ -189,5 +211,9 @@ async function text({ body }: Dispatcher.ResponseData): Promise<string> {
 function unreachable(url: string, error: unknown): Error {
   if (error instanceof Problem || error instanceof PeerUnreachable) return error;
   const { message, code } = error as NodeJS.ErrnoException;
+  if (code !== undefined && unknownAuthority.has(code)) {
+    const remedy = 'Name the authority that gave it in P2P_CA_FILE, if it is your own.';
+    return new PeerUnreachable(url, `its certificate is not trusted: ${message}. ${remedy}`, { cause: error });
+  }
   return new PeerUnreachable(url, message || code || String(error), { cause: error });
 }

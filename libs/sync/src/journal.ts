@@ -1,5 +1,6 @@
 import type { WindowFrame } from '@pgmesh/wire';
 import type { MeshEvents } from './events';
+import type { Outgoing } from './outgoing';
 import type { Applied, SyncHistory, SyncRecord } from './ports';
 
 /** Tells what was exchanged: to the listeners, and to the history that is kept. Idle polls are not told. */
@@ -24,16 +25,21 @@ export class Journal {
       await this.#keep({ peer, direction, kind: head.kind, rows, changed, conflicts, error: null }, started);
   }
 
+  /** A window that the peer fetched. Whether it was applied, and what it changed there, the peer's own record tells. */
+  served(peer: string, { kind }: WindowFrame, { rows, tables }: Outgoing): void {
+    if (rows > 0) this.events.emit({ type: 'changes_sent', peer, kind, rows, tables });
+  }
+
   async sent(
     peer: string,
     head: WindowFrame,
-    rows: number,
-    changed: number,
-    conflicts: number,
+    outgoing: Outgoing,
+    { changed, conflicts }: Pick<SyncRecord, 'changed' | 'conflicts'>,
     started: number,
   ): Promise<void> {
+    const { rows } = outgoing;
+    this.served(peer, head, outgoing);
     if (rows === 0) return;
-    this.events.emit({ type: 'changes_sent', peer, kind: head.kind, rows });
     await this.#keep({ peer, direction: 'push', kind: head.kind, rows, changed, conflicts, error: null }, started);
   }
 

@@ -3,6 +3,7 @@ import { fromWireKnowledge, fromWirePosition, gapSchema, parseBody, Problem, toW
 import type { LinkContext, Session } from './link-context';
 import { dialsUs } from './neighbours';
 import { behindOf, countRows, leftOut, notUrgent, openFor, pushRequest, type Reader, readerOf } from './offer';
+import { Outgoing } from './outgoing';
 import type { OutgoingWindow } from './ports';
 import { addRounds, emptyRound, type RoundResult, Waiters } from './round';
 import { Wakeup } from './wakeup';
@@ -184,14 +185,15 @@ export class PushLoop {
     const { client, journal, clock } = this.context;
     const started = clock();
     const { nodeId, epoch } = session;
+    const outgoing = new Outgoing(window.frames());
     try {
-      const answer = await client.push(session.url, { nodeId, epoch }, window.frames(), session.signal);
+      const answer = await client.push(session.url, { nodeId, epoch }, outgoing, session.signal);
       this.#told(session, answer);
-      await journal.sent(nodeId, window.head, window.rows, answer.changed, answer.conflicts, started);
+      await journal.sent(nodeId, window.head, outgoing, answer, started);
       this.#gaps = 0;
       this.#last = kind;
       this.progressed();
-      return { sent: { rows: window.rows, changed: 0, conflicts: 0, tables: {} } };
+      return { sent: { rows: outgoing.rows, changed: 0, conflicts: 0, tables: {} } };
     } catch (error) {
       if (!(error instanceof Problem) || error.code !== 'gap') throw error;
       this.#gaps += 1;

@@ -182,7 +182,11 @@ export const settings = {
     flag: null,
     type: z
       .string()
-      .refine((text) => text.length >= 16, 'is shorter than 16 characters. Make one with: openssl rand -hex 32'),
+      .refine((text) => text.length >= 16, 'is shorter than 16 characters. Make one with: openssl rand -hex 32')
+      .refine(
+        (text) => /^[\x21-\x7e]+$/.test(text),
+        'holds spaces or characters beyond ASCII, which a header does not carry. Make one with: openssl rand -hex 32',
+      ),
     fallback: undefined,
     fallbackMeaning: 'none: the node serves loopback alone',
     meaning:

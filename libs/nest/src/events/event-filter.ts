@@ -22,6 +22,7 @@ export class EventFilter {
 function tablesOf(event: MeshEvent): readonly string[] | null {
   switch (event.type) {
     case 'changes_received':
+    case 'changes_sent':
       return Object.keys(event.tables);
     case 'conflict':
     case 'peer_connected':

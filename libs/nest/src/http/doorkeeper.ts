@@ -33,10 +33,13 @@ export class Doorkeeper {
   /** What speaks against a request to the mesh; null when nothing does. */
   refuseInMesh({ headers }: IncomingMessage): Problem | null {
     if (this.digest === null) return foreignOrigin(headers.origin);
-    const [, given] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? [];
+    const [, given] = /^Bearer +(.+)$/i.exec(headers.authorization ?? '') ?? [];
     // Digests have one length, so that the comparison's time tells nothing of the secret.
     if (given !== undefined && timingSafeEqual(digestOf(given), this.digest)) return null;
-    return new Problem('unauthorized', 'Send the secret of this mesh as "Authorization: Bearer <secret>".');
+    return new Problem(
+      'unauthorized',
+      'Send the secret of this mesh as "Authorization: Bearer <secret>". Its nodes all have the same P2P_SECRET.',
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 import { ManualSource, MdnsSource, type Peer, PeerDirectory } from '@pgmesh/discovery';
 import { type Exchange, type LinkStatus, Mesh, type MeshStatus } from '@pgmesh/sync';
 import { protocolVersion } from '@pgmesh/wire';
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type Configuration, listeningHost } from '../configuration/configuration';
 import { ConfigurationError } from '../configuration/configuration-error';
@@ -108,14 +109,21 @@ function viewOf(peer: Peer, links: readonly LinkStatus[]): PeerView {
 }
 
 function readCertificates(path: string): Buffer {
+  const refuse = (what: string): never => {
+    throw new ConfigurationError([`P2P_CA_FILE=${JSON.stringify(path)} ${what}. Give the path of a PEM file.`]);
+  };
+  let pem: Buffer;
   try {
-    return readFileSync(path);
+    pem = readFileSync(path);
   } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code ?? 'unreadable';
-    throw new ConfigurationError([
-      `P2P_CA_FILE=${JSON.stringify(path)} cannot be read (${why}). Give the path of a PEM file.`,
-    ]);
+    return refuse(`cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unreadable'})`);
   }
+  try {
+    new X509Certificate(pem);
+  } catch {
+    return refuse('holds no certificate');
+  }
+  return pem;
 }
 
 const isWildcard = (host: string): boolean => host === '0.0.0.0' || host === '::';
