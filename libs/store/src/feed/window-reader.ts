@@ -152,6 +152,8 @@ export async function* copyRows(client: PoolClient, shape: TableShape, versions:
   // Who leaves in the middle must not wait for the stream's end: the server is blocked writing to us. The connection is ended.
   for await (const bytes of stream as AsyncIterable<Buffer>) yield { type: 'data', bytes };
   await finished(stream);
+  // How many there were is told after the data, perhaps in a packet of its own that this answer comes behind.
+  await client.query('SELECT');
   yield { type: 'copied', table: shape.name, count: stream.rowCount };
 }
 
