@@ -160,3 +160,42 @@ it('trap 41: a healed partition with 20,000 rows waiting on both sides ends equa
   expect(Math.max(...windows)).toBeLessThan(batchSize + 2_000);
   expect(windows.length).toBeGreaterThanOrEqual(8);
 });
+
+it('trap 41: a window that stops coming in the middle of its second table does not hold up what others send', async () => {
+  const two = `${schema}; CREATE TABLE words (id int PRIMARY KEY, word text)`;
+  await using mesh = await startMesh('b <-> c', two, { all: { timeout: 60_000, syncInterval: 60_000 } });
+  const [b, c] = [mesh.node('b'), mesh.node('c')];
+  await using sender = await LiveNode.start('sender', two);
+  await sender.sql(`INSERT INTO readings VALUES (-1, 's', 'first')`);
+  await sender.sql(`INSERT INTO words SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, 5000) AS n`);
+  await mesh.connected();
+  const window = await fetch(`${sender.url}/p2p/window`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      protocol: 1,
+      node_id: 'c',
+      epoch: null,
+      tables: ['public.readings', 'public.words'],
+      kind: 'copy',
+      from: null,
+      at: null,
+      limit: 10_000,
+      wait: 0,
+      knowledge: {},
+      links: [],
+    }),
+  });
+  const bytes = Buffer.from(await window.arrayBuffer());
+  const socket = connect(c.port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  try {
+    const head = `POST /p2p/notify-changes HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/vnd.pgmesh.window\r\ncontent-length: ${bytes.length}\r\n\r\n`;
+    socket.write(Buffer.concat([Buffer.from(head), bytes.subarray(0, bytes.length / 2)]));
+    await pause(500);
+    await b.sql(`INSERT INTO readings VALUES (0, 'b', 'in the meantime')`);
+    await eventually('it is there', async () => (await count(c)) === 1, 10_000);
+  } finally {
+    socket.destroy();
+  }
+});

@@ -69,6 +69,10 @@ export class PostgresInbox {
       const receiving = this.receive(desk, source, arrival).catch((error: unknown) => arrival.fail(error));
       try {
         await arrival.started();
+        const early = await this.inTurn(() => (arrival.isComplete ? null : this.mergeBeside(desk, arrival)));
+        if (early) return early;
+        // Not in turn: a sender that falls silent would hold up all others.
+        await arrival.complete();
         return await this.inTurn(() => this.merge(desk, arrival));
       } finally {
         await source.return?.();
@@ -137,8 +141,6 @@ export class PostgresInbox {
   }
 
   private async merge(desk: Desk, arrival: Arrival): Promise<Applied> {
-    const early = arrival.isComplete ? null : await this.mergeBeside(desk, arrival);
-    if (early) return early;
     const end = await arrival.complete();
     const { head, stages } = arrival;
     const client = await desk.merging();
@@ -246,7 +248,7 @@ export class PostgresInbox {
     throw error;
   }
 
-  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+  private inTurn<T>(work: () => Promise<T> | T): Promise<T> {
     const turn = this.last.then(work);
     this.last = turn.catch(() => undefined);
     return turn;
