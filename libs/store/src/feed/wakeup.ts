@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beginning, parsePgSnapshot, type Snapshot } from '@pgmesh/core';
 import { Client } from 'pg';
-import { connectionConfig } from '../database';
-import type { Shapes } from '../shapes';
+import { connectionConfig, sqlState } from '../database';
+import { isShapeChange, type Shapes } from '../shapes';
 import { windowCondition } from './window-query';
 
 /** Milliseconds between looks while changes come, while a transaction from before the arming is open, and where polling is all there is. */
@@ -61,7 +61,10 @@ export class Wakeup {
         this.away(null);
         await (notifies ? this.watch() : this.poll());
       } catch (error) {
-        if (!this.stopping.signal.aborted) this.away(error as Error);
+        if (this.stopping.signal.aborted) break;
+        // A table that is shared no more is a reason to look at what is, not a sign that the database is away.
+        if (isShapeChange(sqlState(error), String(error))) await this.shapes.refresh().catch(this.away);
+        else this.away(error as Error);
       } finally {
         await this.disconnect();
       }
