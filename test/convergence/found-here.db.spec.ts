@@ -1,6 +1,9 @@
 import { beginning, type FeedRequest } from '@pgmesh/core';
 import type { Frame } from '@pgmesh/wire';
-import { expectEqual, pull, settle, storeNode } from '../support/store-node';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createDatabase } from '../support/database';
+import { expectEqual, openStore, pull, settle, storeNode } from '../support/store-node';
 
 const everything: FeedRequest = { kind: 'window', tables: ['public.t'], from: beginning };
 
@@ -65,3 +68,51 @@ it('a window that is cut leaves out a table whose rows all lie behind the cut', 
   await pull(a, b, 150);
   await expectEqual(a, b);
 });
+
+it('a window knows how many rows a COPY had, also when the server tells it in a packet of its own', async () => {
+  await using database = await createDatabase();
+  await database.sql('CREATE TABLE t (id int PRIMARY KEY)');
+  await database.sql('INSERT INTO t SELECT generate_series(1, 2000)');
+  await using link = await splitting(Number(new URL(database.url).port), 'COPY 2000');
+  const url = new URL(database.url);
+  url.port = String(link.port);
+  const store = await openStore({ ...database, url: url.href } as typeof database, 'a');
+  const window = await store.feed.open(everything, { except: () => [], limit: 20_000 });
+  const counts: number[] = [];
+  for await (const frame of window.frames()) {
+    if (frame.type === 'copied') counts.push(frame.count);
+    if (frame.type === 'end') counts.push(frame.rows);
+  }
+  await store.close();
+  expect({ counts, splits: link.splits() }).toEqual({ counts: [2000, 2000], splits: 1 });
+});
+
+/** A way to a server on which the message with that text comes a little later than what stands before it. */
+async function splitting(target: number, text: string) {
+  let splits = 0;
+  const server = createServer((client) => {
+    const upstream = connect(target, '127.0.0.1');
+    client.pipe(upstream);
+    client.on('error', () => upstream.destroy());
+    upstream.on('error', () => client.destroy());
+    upstream.on('close', () => client.destroy());
+    let last = Promise.resolve();
+    upstream.on('data', (bytes: Buffer) => {
+      last = last.then(async () => {
+        const at = bytes.indexOf(text) - 5; // Its type and length stand before it.
+        if (at < 0) return void client.write(bytes);
+        splits++;
+        client.write(bytes.subarray(0, at));
+        await sleep(50);
+        client.write(bytes.subarray(at));
+      });
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    splits: () => splits,
+    [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())),
+  };
+}
