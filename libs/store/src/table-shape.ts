@@ -43,8 +43,6 @@ export interface TableShape {
   readonly key: readonly KeyColumn[];
   /** All columns that are sent, the key's first. */
   readonly columns: readonly Column[];
-  /** Whether values may be stored out of line, so that a few rows can be very large. */
-  readonly toasted: boolean;
   /** Differs whenever the table was renamed, or a column was added, dropped, renamed or retyped. */
   readonly fingerprint: string;
 }
@@ -91,8 +89,7 @@ export async function readShapes(db: Queryable, id: number | null = null): Promi
   const { rows: tables } = await db.query<Omit<TableShape, 'meta' | 'key' | 'columns'>>(
     `SELECT t.id, t.relation::oid::int8 AS oid, format('%I.%I', n.nspname, c.relname) AS name,
        n.nspname AS schema, c.relname AS table,
-       EXISTS (SELECT FROM pg_partition_tree(c.oid) AS p JOIN pg_class AS l ON l.oid = p.relid WHERE l.reltoastrelid <> 0)
-         OR c.reltoastrelid <> 0 AS toasted, ${fingerprintOf('c.oid')} AS fingerprint
+       ${fingerprintOf('c.oid')} AS fingerprint
      FROM p2p.tracked_table AS t JOIN pg_class AS c ON c.oid = t.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
      WHERE $1::int4 IS NULL OR t.id = $1 ORDER BY t.name`,
     [id],

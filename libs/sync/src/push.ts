@@ -168,7 +168,7 @@ export class PushLoop {
   }
 
   async #deliver(session: Session, reader: Reader, window: OutgoingWindow, request: FeedRequest): Promise<Outcome> {
-    if (window.rows > 0 || request.kind === 'copy') return this.#push(session, reader, window, request);
+    if (window.rows > 0 || request.kind === 'copy') return this.#push(session, window, request);
     await window.close();
     return this.#settled(session, reader, request);
   }
@@ -178,10 +178,10 @@ export class PushLoop {
     const { store, batch } = this.context;
     if ((await countRows(store, request, () => [], worthPassing)) < worthPassing) return 'idle';
     const window = await openFor(store, reader, request, batch);
-    return this.#push(session, reader, window, request);
+    return this.#push(session, window, request);
   }
 
-  async #push(session: Session, reader: Reader, window: OutgoingWindow, { kind }: FeedRequest): Promise<Outcome> {
+  async #push(session: Session, window: OutgoingWindow, { kind }: FeedRequest): Promise<Outcome> {
     const { client, journal, clock } = this.context;
     const started = clock();
     const { nodeId, epoch } = session;
