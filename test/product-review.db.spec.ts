@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import type { Pool } from 'pg';
 import { migrate } from '../apps/product-review/src/database/migrate';
+import { openPool } from '../apps/product-review/src/database/pool';
 import { seed } from '../apps/product-review/src/database/seed';
 import { useStrictJson } from '../apps/product-review/src/http/json-body';
 import { openApi } from '../apps/product-review/src/http/open-api';
@@ -497,9 +498,7 @@ describe('the weather', () => {
 
   it('is away and comes back: 503 meanwhile, and then all is well', async () => {
     const { pool, name } = await createDatabase();
-    const { Pool } = await import('pg');
-    const away = new Pool({ ...pool.options, max: 1 });
-    away.on('error', () => undefined);
+    const away = openPool(pool.options.connectionString!, 1);
     await migrate(away);
     const other = await createApp(away);
     const { port } = other.getHttpServer().address() as AddressInfo;

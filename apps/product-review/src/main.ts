@@ -1,6 +1,6 @@
 import { NodeDatabase, P2pModule, readConfiguration, runProcess, serve, type Served } from '@pgmesh/nest';
-import { Pool } from 'pg';
 import { migrate } from './database/migrate';
+import { openPool } from './database/pool';
 import { seed } from './database/seed';
 import { ProductReviewModule } from './product-review.module';
 
@@ -31,9 +31,7 @@ async function open(): Promise<Served> {
 
   // Database: named, or one of our own
   const database = await NodeDatabase.open(configuration, (what) => report({ type: 'progress', what }));
-  const pool = new Pool({ connectionString: database.url, max: 10 });
-  // An idle connection that breaks is replaced by the pool; requests meanwhile are told that the database is away.
-  pool.on('error', () => undefined);
+  const pool = openPool(database.url);
   const resources: AsyncDisposable = {
     async [Symbol.asyncDispose]() {
       await pool.end();
