@@ -66,8 +66,7 @@ export class MeshNode {
     if (store === null) return;
     this.store = store;
     if (this.ending.signal.aborted) return;
-    const node = await startNode(this.configuration, store, port, warn);
-    node.mesh.events.on(new EventLog(this.log).listener);
+    const node = await startNode(this.configuration, store, port, warn, new EventLog(this.log).listener);
     if (this.ending.signal.aborted) return node.stop();
     this.node = node;
     const { nodeId, epoch } = store.identity;

@@ -1,5 +1,5 @@
 import { ManualSource, MdnsSource, type Peer, PeerDirectory } from '@pgmesh/discovery';
-import { type Exchange, type LinkStatus, Mesh, type MeshStatus } from '@pgmesh/sync';
+import { type Exchange, type LinkStatus, Mesh, type MeshListener, type MeshStatus } from '@pgmesh/sync';
 import { protocolVersion } from '@pgmesh/wire';
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -29,12 +29,13 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
-/** Puts a node together on a store that is open, in the order in which a change flows. */
+/** Puts a node together on a store that is open, in the order in which a change flows. The listener hears of all from the first on. */
 export async function startNode(
   configuration: Configuration,
   store: NodeStore,
   port: number,
   warn: (message: string) => void,
+  listener: MeshListener,
 ): Promise<RunningNode> {
   const stopping = new AbortController();
   const host = listeningHost(configuration);
@@ -83,6 +84,7 @@ export async function startNode(
     warn,
   });
 
+  mesh.events.on(listener);
   mesh.start();
   await directory.start();
 
