@@ -1,18 +1,19 @@
 const lineFeed = 0x0a;
 
 /**
- * Cuts COPY text at the ends of rows into pieces of at least `size` bytes (the last may be smaller). A line feed ends a row and
- * never stands in one: COPY writes those of values as `\\n`. Each piece has to be read to its end before the next is asked for.
+ * Cuts COPY text at the ends of rows into pieces of at least `sizeOf(0)`, `sizeOf(1)`, … bytes (the last may be smaller). A line
+ * feed ends a row and never stands in one: COPY writes those of values as `\\n`. Each piece has to be read to its end before the
+ * next is asked for.
  */
 export async function* rowsInPieces(
   data: AsyncIterable<Uint8Array>,
-  size: number,
+  sizeOf: (piece: number) => number,
 ): AsyncGenerator<AsyncIterable<Uint8Array>> {
   const source = data[Symbol.asyncIterator]();
   let rest: Uint8Array | null = null;
   let ended = false;
 
-  async function* piece(): AsyncGenerator<Uint8Array> {
+  async function* piece(size: number): AsyncGenerator<Uint8Array> {
     for (let length = 0; ;) {
       const bytes: Uint8Array | null = rest ?? (await take());
       rest = null;
@@ -36,5 +37,5 @@ export async function* rowsInPieces(
     return done ? null : value;
   }
 
-  while ((rest ??= await take()) !== null) yield piece();
+  for (let i = 0; (rest ??= await take()) !== null; i++) yield piece(sizeOf(i));
 }

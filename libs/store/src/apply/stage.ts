@@ -7,8 +7,11 @@ import type { Shapes } from '../shapes';
 import type { Column, TableShape } from '../table-shape';
 import { rowsInPieces } from './rows-in-pieces';
 
-/** Bytes of COPY text in one stage, about: enough for set-based statements, few enough to be merged while others arrive. */
-const stageBytes = 4 * 1024 * 1024;
+/**
+ * Bytes of COPY text in a stage, about. The first is small, so that merging begins soon; each next one has double the size, for it
+ * fills while those before it are merged, and few large statements cost less than many small ones.
+ */
+const stageBytes = (stage: number): number => 4 * 1024 * 1024 * 2 ** Math.min(stage, 4);
 
 /** The version columns of a staged row: v1…v7 in the order of `versionColumns`. */
 const versionTypes = ['int8', 'text COLLATE "C"', 'int4', 'jsonb', 'jsonb', 'jsonb', 'bool'];
@@ -56,7 +59,7 @@ export function literalStage({ shape, columns }: Target, frame: Frame & { type: 
 
 /**
  * Stages of a table's COPY text: tables of ours that the rows go straight into, whatever their number and size, a new one
- * whenever about `stageBytes` are full. Unlogged and no temporary ones, so that another connection merges what lies in the
+ * whenever `stageBytes` are full. Unlogged and no temporary ones, so that another connection merges what lies in the
  * first while the next is being filled.
  */
 export async function* copyStages(

@@ -7,7 +7,7 @@ import { isShapeChange, type Shapes } from '../shapes';
 import { windowCondition } from './window-query';
 
 /** Milliseconds between looks while changes come, while a transaction from before the arming is open, and where polling is all there is. */
-const pause = { busy: 3, busyMost: 20, openMost: 100, pollLeast: 10, pollMost: 100, idle: 5_000, away: 1_000 };
+const pause = { busy: 3, busyMost: 100, openMost: 100, pollLeast: 10, pollMost: 100, idle: 5_000, away: 1_000 };
 
 /**
  * Tells when there is something new in the feed.
