@@ -87,9 +87,10 @@ BEGIN
 END
 $$;
 
--- 2 while a reader sleeps and wants to be woken, 1 while it is awake. A sequence, because a reader's flag must be seen by
--- transactions that are older than it: NOTIFY in every statement halves the rate of 4 writers, this costs them nothing.
-CREATE SEQUENCE p2p.wakeup MINVALUE 1 MAXVALUE 2 CYCLE;
+-- Until when a sleeping reader wants to be woken, in microseconds since 1970; 1 while it is awake. It lapses, so that a reader that
+-- was killed does not cost writers a NOTIFY each for ever. A sequence, because a reader's flag must be seen by transactions that are
+-- older than it: NOTIFY in every statement halves the rate of 4 writers, this costs them nothing.
+CREATE SEQUENCE p2p.wakeup;
 
 -- The writer's clock in microseconds since 1970. The one place where time enters.
 CREATE FUNCTION p2p.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$

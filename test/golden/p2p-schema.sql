@@ -102,7 +102,7 @@ SEQUENCE sync_history_id_seq FROM 1 TO 9223372036854775807
 
 SEQUENCE tracked_table_id_seq FROM 1 TO 2147483647
 
-SEQUENCE wakeup FROM 1 TO 2 CYCLE
+SEQUENCE wakeup FROM 1 TO 9223372036854775807
 
 CREATE OR REPLACE FUNCTION p2p.alike(anyelement, anyelement)
  RETURNS boolean
@@ -129,11 +129,18 @@ CREATE OR REPLACE FUNCTION p2p.capture_1()
 AS $function$
 #variable_conflict use_variable
 DECLARE
-  mode text := current_setting('p2p.mode', true);
-  nested boolean := pg_trigger_depth() > 1;
+  mode text;
+  nested boolean := false;
+  fit boolean := true;
+  read_committed boolean := true;
   now_us constant bigint := p2p.clock();
 BEGIN
-  IF mode <> '' OR nested THEN
+  -- All that makes a write extraordinary in one expression: each of its own costs a snapshot.
+  IF current_setting('p2p.mode', true) <> '' OR pg_trigger_depth() > 1
+    OR current_setting('transaction_isolation') <> 'read committed' OR NOT p2p.fits_1('<oid>'::regclass)
+  THEN
+    mode := current_setting('p2p.mode', true);
+    nested := pg_trigger_depth() > 1;
     IF mode = pg_current_xact_id()::text || ' apply' THEN
       RETURN NULL;
     ELSIF mode = pg_current_xact_id()::text || ' nested' THEN
@@ -141,9 +148,11 @@ BEGIN
     ELSIF nested THEN
       mode := set_config('p2p.mode', pg_current_xact_id()::text || ' nested', true);
     END IF;
+    fit := p2p.fits_1('<oid>'::regclass);
+    read_committed := current_setting('transaction_isolation') = 'read committed';
   END IF;
 
-  IF NOT p2p.fits_1('<oid>'::regclass) THEN
+  IF NOT fit THEN
     -- Puts the images of the written rows aside, without naming a column of theirs.
 CASE TG_OP
 WHEN 'UPDATE' THEN
@@ -153,7 +162,7 @@ WHEN 'INSERT' THEN INSERT INTO p2p.unversioned (table_id, image) SELECT 1, to_js
 WHEN 'DELETE' THEN INSERT INTO p2p.unversioned (table_id, image) SELECT 1, to_jsonb(o) FROM old_rows AS o;
 WHEN 'TRUNCATE' THEN INSERT INTO p2p.sweep (table_id) VALUES (1);
 END CASE;
-  ELSIF current_setting('transaction_isolation') = 'read committed' THEN
+  ELSIF read_committed THEN
     -- Gives versions to the written rows of public.items. Rare questions about rows are asked of a function: a sub-query would be
 -- prepared for at every write, for a fifth of what capture costs.
 IF TG_OP = 'UPDATE' THEN
@@ -186,12 +195,12 @@ ELSIF TG_OP = 'DELETE' THEN
   INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
   SELECT o.id, o.line, now_us, 'golden~<incarnation>', 0, true, pg_current_xact_id()
   FROM old_rows AS o
-  WHERE NOT EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) o.id AND d.line OPERATOR(pg_catalog.=) o.line)
+  -- A key that is back in the table was inserted by this transaction: that was captured before, or is going to be.
   ON CONFLICT (key1, key2) DO UPDATE SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
       origin = excluded.origin, priority = excluded.priority,
       past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
         ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
-      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid WHERE m.xid <> excluded.xid OR NOT p2p.has_1(m.key1, m.key2);
 ELSE
   -- The table is locked against everyone. A snapshot older than that lock does not see all live rows: the node sweeps up.
   UPDATE p2p.meta_1 AS m SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
@@ -239,12 +248,12 @@ ELSIF TG_OP = 'DELETE' THEN
   INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
   SELECT o.id, o.line, now_us, 'golden~<incarnation>', 0, true, pg_current_xact_id()
   FROM old_rows AS o
-  WHERE NOT EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) o.id AND d.line OPERATOR(pg_catalog.=) o.line)
+  -- A key that is back in the table was inserted by this transaction: that was captured before, or is going to be.
   ON CONFLICT (key1, key2) DO UPDATE SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
       origin = excluded.origin, priority = excluded.priority,
       past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
         ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
-      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid WHERE m.xid <> excluded.xid OR NOT p2p.has_1(m.key1, m.key2);
 ELSE
   -- The table is locked against everyone. A snapshot older than that lock does not see all live rows: the node sweeps up.
   UPDATE p2p.meta_1 AS m SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
@@ -271,7 +280,7 @@ END CASE;
     END;
   END IF;
 
-  IF pg_sequence_last_value('p2p.wakeup'::regclass) = 2 THEN PERFORM pg_notify('p2p', ''); END IF;
+  IF pg_sequence_last_value('p2p.wakeup'::regclass) > now_us THEN PERFORM pg_notify('p2p', ''); END IF;
   RETURN NULL;
 END
 $function$

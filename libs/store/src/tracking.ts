@@ -157,7 +157,7 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
     keyOfOld: dataKeys(shape, 'o'),
     keyOfEither: shape.key.map((c) => `coalesce(n.${c.ident}, o.${c.ident})`).join(', '),
     newIsOld: keysEqual(shape, inData('n'), inData('o')),
-    dataIsOld: keysEqual(shape, inData('d'), inData('o')),
+    keyOfMeta: metaKeys(shape, 'm'),
     dataIsMeta: keysEqual(shape, inData('d'), inMeta('m')),
     origin: escapeLiteral(origin),
     priority: String(priority),

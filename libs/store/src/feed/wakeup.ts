@@ -12,7 +12,7 @@ const pause = { busy: 3, busyMost: 100, openMost: 100, pollLeast: 10, pollMost: 
 /**
  * Tells when there is something new in the feed.
  *
- * While the reader sleeps it has armed a flag; the capture trigger notifies only then. A transaction that looked at the flag
+ * While the reader sleeps it has armed a flag, for twice as long as it will sleep; the capture trigger notifies only then. A transaction that looked at the flag
  * before it was armed and commits afterwards notifies nobody: so the reader looks again after arming, and goes on looking
  * while any transaction that was open then still is. NOTIFY is not used where two-phase commit is allowed, for it makes PREPARE
  * TRANSACTION fail (trap 34): there the reader looks whether any transaction id was assigned, without touching a table.
@@ -112,7 +112,7 @@ export class Wakeup {
     while (!this.stopping.signal.aborted) {
       // Links that are busy look by themselves; these looks are for those that have just come to rest.
       for (let wait = pause.busy; await this.look(); wait = Math.min(wait * 1.5, pause.busyMost)) await this.rest(wait);
-      await this.query(`SELECT setval('p2p.wakeup', 2)`);
+      await this.query(`SELECT setval('p2p.wakeup', p2p.clock() + ${2_000 * pause.idle})`);
       const quiet = !(await this.look()) && (await this.outlastOpen());
       const rung = quiet && (await this.rest(pause.idle));
       await this.query(`SELECT setval('p2p.wakeup', 1)`);

@@ -22,8 +22,8 @@ ELSIF TG_OP = 'DELETE' THEN
   INSERT INTO {{meta}} AS m ({{keys}}, stamp, origin, priority, deleted, xid)
   SELECT {{keyOfOld}}, now_us, {{origin}}, {{priority}}, true, pg_current_xact_id()
   FROM old_rows AS o
-  WHERE NOT EXISTS (SELECT FROM {{relation}} AS d WHERE {{dataIsOld}})
-  ON CONFLICT ({{keys}}) DO UPDATE SET {{supersession}};
+  -- A key that is back in the table was inserted by this transaction: that was captured before, or is going to be.
+  ON CONFLICT ({{keys}}) DO UPDATE SET {{supersession}} WHERE m.xid <> excluded.xid OR NOT {{has}}({{keyOfMeta}});
 ELSE
   -- The table is locked against everyone. A snapshot older than that lock does not see all live rows: the node sweeps up.
   UPDATE {{meta}} AS m SET {{supersession}}
