@@ -1,3 +1,4 @@
+import type { Fields } from './field-stamps';
 import type { Stamp } from './stamp';
 import { emptyVector, type Origin, type VersionVector, vectorCovers } from './version-vector';
 
@@ -19,6 +20,8 @@ export interface RowVersion {
   readonly deleted: boolean;
   /** The row; null for a tombstone. */
   readonly image: RowImage | null;
+  /** Which earlier writes its unchanged fields stem from; nothing on tables without `merge-fields`. */
+  readonly fields?: Fields | null;
 }
 
 /** Whether two records speak of the same write. */

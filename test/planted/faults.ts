@@ -1,0 +1,198 @@
+import type { Fault } from './planted-core';
+
+/** What goes wrong in systems of this kind, planted into the core one at a time. */
+export const faults: readonly Fault[] = [
+  {
+    name: 'a merge keeps the later of two versions only (pairwise folding)',
+    file: 'row-state.ts',
+    words: '.sort(compareVersions);',
+    instead: '.sort(compareVersions).slice(-1);',
+  },
+  {
+    name: 'a merge drops nothing that is covered',
+    file: 'row-state.ts',
+    words: '!sameVersion(other, version) && covers(other, version)',
+    instead: 'false',
+  },
+  {
+    name: 'a state is kept in the order of arrival',
+    file: 'row-state.ts',
+    words: '    .sort(compareVersions);',
+    instead: ';',
+  },
+  {
+    name: 'a write takes the past of the last version alone',
+    file: 'row-state.ts',
+    words: 'for (const version of state) past',
+    instead: 'for (const version of state.slice(-1)) past',
+  },
+  {
+    name: 'a write forgets the versions that it is made over, and knows only their pasts',
+    file: 'row-state.ts',
+    words: 'joinVectors(joinVectors(past, version.past), { [version.origin]: version.stamp })',
+    instead: 'joinVectors(past, version.past)',
+  },
+  {
+    name: 'a past names the writes made over, but not what those had seen',
+    file: 'row-state.ts',
+    words: 'joinVectors(joinVectors(past, version.past), { [version.origin]: version.stamp })',
+    instead: 'joinVectors(past, { [version.origin]: version.stamp })',
+  },
+  {
+    name: 'a stamp follows the first version of the set, not the highest',
+    file: 'row-state.ts',
+    words: 'high === null || stamp > high ? stamp : high',
+    instead: 'high === null ? stamp : high',
+  },
+  {
+    name: 'vectors are joined by the lower stamp',
+    file: 'version-vector.ts',
+    words: 'if (!vectorCovers(joined, origin, stamp)) joined[origin] = stamp;',
+    instead: 'if (vectorCovers(joined, origin, stamp) || !(origin in joined)) joined[origin] = stamp;',
+  },
+  {
+    name: 'a vector covers only stamps below its own',
+    file: 'version-vector.ts',
+    words: 'known >= stamp',
+    instead: 'known > stamp',
+  },
+  {
+    name: 'a version does not cover its own origin',
+    file: 'row-version.ts',
+    words: 'a.origin === b.origin ? a.stamp >= b.stamp : vectorCovers(a.past, b.origin, b.stamp)',
+    instead: 'vectorCovers(a.past, b.origin, b.stamp)',
+  },
+  {
+    name: 'the later stamp covers the earlier (clocks instead of vectors)',
+    file: 'row-version.ts',
+    words: 'a.origin === b.origin ? a.stamp >= b.stamp : vectorCovers(a.past, b.origin, b.stamp)',
+    instead: 'a.stamp >= b.stamp',
+  },
+  {
+    name: 'versions of one stamp are one version',
+    file: 'row-version.ts',
+    words: 'return a.stamp === b.stamp && a.origin === b.origin;',
+    instead: 'return a.stamp === b.stamp;',
+  },
+  {
+    name: 'equal stamps are left untold apart',
+    file: 'row-version.ts',
+    words: '(a.origin < b.origin ? -1 : a.origin > b.origin ? 1 : 0)',
+    instead: '0',
+  },
+  {
+    name: 'a stamp is the clock, whatever the row has',
+    file: 'stamp.ts',
+    words: 'previous === null ? now : Math.max(now, previous + 1)',
+    instead: 'now',
+  },
+  {
+    name: 'a stamp may be the one before',
+    file: 'stamp.ts',
+    words: 'previous + 1',
+    instead: 'previous',
+  },
+  {
+    name: 'the first write wins over later ones of other nodes only by its stamp, and the higher origin',
+    file: 'strategy.ts',
+    words: 'highest(state, (a, b) => compareVersions(b, a))',
+    instead: 'highest(state, (a, b) => b.stamp - a.stamp || compareVersions(a, b))',
+  },
+  {
+    name: 'the priority decides only between equal stamps',
+    file: 'strategy.ts',
+    words: 'a.priority - b.priority || compareVersions(a, b)',
+    instead: 'a.stamp - b.stamp || a.priority - b.priority || compareVersions(a, b)',
+  },
+  {
+    name: 'tombstones are forgotten when a row is chosen',
+    file: 'visible.ts',
+    words: 'return chosen(lastWriteWins(state), rule.strategy);',
+    instead:
+      'return chosen(lastWriteWins(state.some((v) => v.image) ? state.filter((v) => v.image) : state), rule.strategy);',
+  },
+  {
+    name: 'a deletion stands against the updates that it did not see',
+    file: 'merge-fields.ts',
+    words: 'const live = state.filter(({ image }) => image !== null)',
+    instead: 'const live = (lastWriteWins(state).image === null ? [] : state.filter(({ image }) => image !== null))',
+  },
+  {
+    name: 'fields are merged by the stamps of their rows',
+    file: 'field-stamps.ts',
+    words: 'return entryOf(row.fields, column)?.at ?? [row.stamp, row.origin];',
+    instead: 'return [row.stamp, row.origin];',
+  },
+  {
+    name: 'a write drops the field stamps of what it did not change',
+    file: 'field-stamps.ts',
+    words: 'if (before === value) fields.set(column, columnStamp(shown, column), entryOf(shown.fields, column)?.keys);',
+    instead: 'if (before === value) continue;',
+  },
+  {
+    name: 'a write keeps the stamps of columns and drops those of their keys',
+    file: 'field-stamps.ts',
+    words: 'columnStamp(shown, column), entryOf(shown.fields, column)?.keys',
+    instead: 'columnStamp(shown, column), undefined',
+  },
+  {
+    name: 'unchanged keys of a changed document count as written',
+    file: 'field-stamps.ts',
+    words: 'if (had.get(key) === value) keys[key] = keyStamp(shown, column, key);',
+    instead: 'if (had.get(key) === value) continue;',
+  },
+  {
+    name: 'a composed row loses the stamps of its columns',
+    file: 'merge-fields.ts',
+    words: 'fields.set(column, at, merged?.keys);',
+    instead: 'fields.set(column, null, merged?.keys);',
+  },
+  {
+    name: 'a removed key comes back',
+    file: 'merge-fields.ts',
+    words: 'without.some((version) => hasSeen(version, stamp)) ||',
+    instead: '',
+  },
+  {
+    name: 'a removed key takes writes with it that its remover had not seen',
+    file: 'merge-fields.ts',
+    words: 'without.some((version) => hasSeen(version, stamp)) ||',
+    instead: 'without.some((version) => version.stamp > stamp[0]) ||',
+  },
+  {
+    name: 'what was replaced knowingly is counted by its stamp again',
+    file: 'merge-fields.ts',
+    words: 'compareFieldStamps(other.stamp, stamp) < 0 && hasSeen(other.version, stamp)',
+    instead: 'false && other',
+  },
+  {
+    name: 'a resolver is asked in the order of arrival',
+    file: 'visible.ts',
+    words: 'resolve([...state].sort(compareVersions),',
+    instead: 'resolve([...state].reverse(),',
+  },
+  {
+    name: 'a resolver that failed leaves the first version standing',
+    file: 'visible.ts',
+    words: "return { ...chosen(lastWriteWins(state), 'last-write-wins'), open };",
+    instead: "return { ...chosen(firstWriteWins(state), 'last-write-wins'), open };",
+  },
+  {
+    name: 'a window ends before its last transaction and claims it',
+    file: 'snapshot.ts',
+    words: 'return xid < snapshot.xmax && !holds(snapshot.xip, xid);',
+    instead: 'return xid < snapshot.xmax - 1n && !holds(snapshot.xip, xid);',
+  },
+  {
+    name: 'transactions in progress count as read',
+    file: 'snapshot.ts',
+    words: 'xip: high.xip.filter((xid) => !shows(low, xid))',
+    instead: 'xip: []',
+  },
+  {
+    name: 'knowledge of another incarnation is believed',
+    file: 'knowledge.ts',
+    words: 'if (theirs === undefined || ours.cursor.epoch !== theirs.cursor.epoch) return null;',
+    instead: 'if (theirs === undefined) return null;',
+  },
+];
