@@ -47,6 +47,18 @@ describe('a full mesh of three', () => {
     expect([a, b, c].map(({ store }) => store.openWindows)).toEqual([0, 0, 0]);
   });
 
+  it('tells in its status how far a push has brought it', async () => {
+    await using a = await TestNode.start(new MemoryStore('a', tables), slow);
+    await using b = await TestNode.start(new MemoryStore('b', tables), slow);
+    fullMesh(a, b);
+    await allLive(a, b);
+    await quiet(300, a, b);
+    const before = b.mesh.status().peers[0]!.position;
+    a.store.write('public.items', 'pushed', 'x');
+    await converged(a, b);
+    await eventually('the position has moved', () => b.mesh.status().peers[0]!.position !== before);
+  });
+
   it('converges when all write the same rows at once', async () => {
     await using a = await TestNode.start(new MemoryStore('a', tables), slow);
     await using b = await TestNode.start(new MemoryStore('b', tables), slow);

@@ -1,4 +1,4 @@
-import { advance, type FeedRequest, parseSnapshot } from '@pgmesh/core';
+import { advance, type FeedRequest, parseSnapshot, type Position } from '@pgmesh/core';
 import {
   type Frame,
   fromWireKnowledge,
@@ -46,6 +46,8 @@ export interface ExchangeParts {
   readonly copies: Turnstile;
   /** Milliseconds that who wants to begin a first copy is kept waiting while we are in one ourselves. */
   readonly copyDelay: number;
+  /** Told how far a peer's push has brought us in its feed. */
+  readonly moved: (peer: string, position: Position) => void;
 }
 
 /** The answering side of a node: what the HTTP controllers call, with bodies as they came. */
@@ -124,6 +126,7 @@ export class Exchange {
           knowledge,
         });
       }
+      this.parts.moved(applied.head.node, applied.position);
       return { outcome: 'applied', position, knowledge, changed: applied.changed, conflicts: applied.conflicts };
     } catch (error) {
       if (error instanceof Problem && error.code !== 'gap' && incoming.head) {

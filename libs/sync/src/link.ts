@@ -79,6 +79,12 @@ export class Link {
     this.#pull.wake();
   }
 
+  /** Its push brought us further in its feed. */
+  moved(position: Position): void {
+    this.#position = position;
+    this.#lastSync = this.context.clock();
+  }
+
   /** It reached us: then we may reach it, too, and it need not hold a request of ours. */
   dialled(): void {
     this.#pull.release();

@@ -1,3 +1,4 @@
+import type { Position } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { MeshEvents } from './events';
 import { Exchange } from './exchange';
@@ -74,7 +75,9 @@ export class Mesh {
 
     // The two sides: answering, and asking
     const copies = new Turnstile();
-    this.exchange = new Exchange({ store, self, neighbours, journal, clock, copies, copyDelay: timeout / 2 });
+    const moved = (peer: string, position: Position): void =>
+      this.#links.filter(({ nodeId }) => nodeId === peer).forEach((link) => link.moved(position));
+    this.exchange = new Exchange({ store, self, neighbours, journal, clock, copies, copyDelay: timeout / 2, moved });
     const client = options.client ?? new HttpClient({ timeout, secret, ca });
     const times: MeshTimes = {
       interval,
