@@ -166,6 +166,30 @@ export const faults: readonly Fault[] = [
     instead: 'false && other',
   },
   {
+    name: 'a write is not known to its own version',
+    file: 'field-stamps.ts',
+    words: 'origin === by ? stamp >= at : vectorCovers(past, by, at)',
+    instead: 'vectorCovers(past, by, at)',
+  },
+  {
+    name: 'the values of keys are parsed',
+    file: 'jsonb-object.ts',
+    words: 'members.set(key, text.slice(start, end).trimEnd());',
+    instead: 'members.set(key, JSON.stringify(JSON.parse(text.slice(start, end))));',
+  },
+  {
+    name: 'keys are printed in the order in which they came',
+    file: 'jsonb-object.ts',
+    words: 'a.bytes.length - b.bytes.length || compareBytes(a.bytes, b.bytes)',
+    instead: '0',
+  },
+  {
+    name: 'a composed row stands under a deletion that it outlived',
+    file: 'merge-fields.ts',
+    words: 'lastWriteWins(live.length > 0 ? live : state)',
+    instead: 'lastWriteWins(state)',
+  },
+  {
     name: 'a resolver is asked in the order of arrival',
     file: 'visible.ts',
     words: 'resolve([...state].sort(compareVersions),',

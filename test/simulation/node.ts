@@ -1,4 +1,4 @@
-import type { Knowledge, Position, Snapshot } from '@pgmesh/core';
+import type { Knowledge, Known, Position, Snapshot } from '@pgmesh/core';
 import { type Core, type History, nothing, type Replica } from './history';
 
 const tables: readonly string[] = ['t'];
@@ -110,11 +110,11 @@ export class SimulatedNode {
 
   /** How far it has come in every feed, its own included. */
   knowledge(): Knowledge {
-    const known = Object.entries(this.#durable.positions).map(
-      ([node, { epoch, snapshot }]) => [node, { cursor: { epoch, snapshot }, tables }] as const,
-    );
-    const own = { cursor: { epoch: this.epoch, snapshot: this.#snapshot() }, tables };
-    return Object.fromEntries([...known, [this.name, own]]);
+    const known: Record<string, Known> = {
+      [this.name]: { cursor: { epoch: this.epoch, snapshot: this.#snapshot() }, tables },
+    };
+    for (const [node, cursor] of Object.entries(this.#durable.positions)) known[node] = { cursor, tables };
+    return known;
   }
 
   /** What `reader` has not seen, but for rows of feeds where it stands as far as this node. */

@@ -1,5 +1,5 @@
-import type { StrategyName } from '@pgmesh/core';
-import { Broken, type Core, History } from './history';
+import type { RowState, StrategyName } from '@pgmesh/core';
+import { Broken, type Core, History, type Replica } from './history';
 import { type Message, SimulatedNode } from './node';
 import type { Schedule, Step } from './schedule';
 
@@ -140,15 +140,12 @@ class Simulation {
     for (const [row, history] of this.#histories.entries()) {
       const first = this.#nodes[0]!.replica(row);
       if (first.known === 0n) continue;
-      const shown = JSON.stringify(history.check(first, strategy));
-      const metadata = JSON.stringify(first.state);
+      history.check(first, strategy);
       for (const [i, node] of this.#nodes.entries()) {
         const replica = node.replica(row);
         if (replica.known !== first.known) throw new Broken(`n0 and ${node.name} have not heard of the same writes`);
-        history.check(replica, strategy);
-        if (JSON.stringify(replica.state) !== metadata) throw new Broken(`n0 and ${node.name} hold other metadata`);
-        if (JSON.stringify(history.show(replica.state, strategy)) !== shown)
-          throw new Broken(`n0 and ${node.name} show other rows`);
+        // Versions are never copied here, so that equal states are the same versions in the same order.
+        if (!same(replica.state, first.state)) throw new Broken(`n0 and ${node.name} hold other metadata`);
         const lost = this.#promised[i]![row]! & ~first.known;
         if (lost !== 0n) throw new Broken(`n0 never heard of what ${node.name} committed`);
       }
@@ -159,14 +156,19 @@ class Simulation {
   /** Whatever was ever sent may still come. */
   #mustChangeNothing(row: number, history: History): void {
     const replica = this.#nodes[0]!.replica(row);
+    const tried = new Set<Replica>();
     for (const { rows, from } of this.#sent) {
       for (const [at, late] of rows) {
         // What a restored node had told nobody else is gone, and would be news.
-        if (at !== row || (late.known & ~replica.known) !== 0n) continue;
-        const merged = history.merge(replica, late).state;
-        if (JSON.stringify(merged) !== JSON.stringify(replica.state))
+        if (at !== row || tried.has(late) || (late.known & ~replica.known) !== 0n) continue;
+        tried.add(late);
+        if (!same(history.merge(replica, late).state, replica.state))
           throw new Broken(`a late message of ${from} changes a row`);
       }
     }
   }
+}
+
+function same(a: RowState, b: RowState): boolean {
+  return a.length === b.length && a.every((version, i) => version === b[i]);
 }

@@ -1,5 +1,5 @@
 import { seededRandom } from './random';
-import { describeFailure, type Resolver, type RowKey, resolve } from './resolver';
+import { describeFailure, type Resolved, type Resolver, type RowKey, resolve } from './resolver';
 import { highestStamp, mergeStates, pastOfWrite, type RowState } from './row-state';
 import type { RowImage, RowVersion } from './row-version';
 import { nextStamp } from './stamp';
@@ -35,35 +35,41 @@ export type ResolverCheck =
  */
 export function checkResolver(resolver: Resolver, trial: ResolverTrial): ResolverCheck {
   const random = seededRandom(trial.seed ?? 1);
-  let sets = 0;
-  for (let run = 0; run < (trial.runs ?? 200); run++) {
-    const { key, states } = conflicts(trial, random);
-    // The smallest sets first: what fails on two versions is easier to read than what fails on four.
-    for (const state of [...states].sort((a, b) => a.length - b.length)) {
-      const fault = faultOn(state, resolver, key, trial.key);
-      if (fault !== null) return { ok: false, finding: { ...fault, versions: state, run } };
-      sets++;
+  const histories = Array.from({ length: trial.runs ?? 200 }, () => conflicts(trial, random));
+  const worlds = [new World(1), new World(2)];
+  const repeats: Check = (state, key) => repeatFault(state, worlds, (some) => resolve(some, resolver, key, trial.key));
+  const orders: Check = (state, key) => orderFault(state, (some) => resolve(some, resolver, key, trial.key));
+  // Whoever answers at random depends on the order as well: the cause is told before the consequence.
+  for (const check of [repeats, orders]) {
+    for (const [run, { key, states }] of histories.entries()) {
+      for (const state of states) {
+        const fault = check(state, key);
+        if (fault !== null) return { ok: false, finding: { ...fault, versions: state, run } };
+      }
     }
   }
-  return { ok: true, sets };
+  return { ok: true, sets: histories.reduce((sum, { states }) => sum + states.length, 0) };
 }
 
 type Fault = Pick<ResolverFinding, 'kind' | 'message'>;
+type Check = (state: RowState, key: RowKey) => Fault | null;
+type Resolve = (state: RowState) => Resolved;
 
-function faultOn(state: RowState, resolver: Resolver, key: RowKey, keyColumns: readonly string[]): Fault | null {
-  const [here, there] = [1, 2].map((world) => elsewhere(world, () => resolve(state, resolver, key, keyColumns)));
-  if (!here!.ok) return { kind: 'invalid', message: describeFailure(here!.failure) };
-  if (!there!.ok || !sameImage(here!.image, there!.image))
-    return {
-      kind: 'not_repeatable',
-      message:
-        'The same versions gave different rows. A resolver may not read the clock, draw random numbers or remember.',
-    };
+function repeatFault(state: RowState, worlds: readonly World[], resolveSet: Resolve): Fault | null {
+  const [here, there] = worlds.map((world) => world.run(() => resolveSet(state))) as [Resolved, Resolved];
+  if (here.ok && there.ok && sameImage(here.image, there.image)) return null;
+  if (!here.ok) return { kind: 'invalid', message: describeFailure(here.failure) };
+  const message =
+    'The same versions gave different rows. A resolver may not read the clock, draw random numbers or remember.';
+  return { kind: 'not_repeatable', message };
+}
+
+function orderFault(state: RowState, resolveSet: Resolve): Fault | null {
   // Four versions have 24 orders; of more, the first four stand for all.
   const few = state.slice(0, 4);
-  const expected = resolve(few, resolver, key, keyColumns);
+  const expected = resolveSet(few);
   for (const order of permutations(few)) {
-    const made = resolve(order, resolver, key, keyColumns);
+    const made = resolveSet(order);
     if (made.ok && expected.ok && sameImage(made.image, expected.image)) continue;
     const names = order.map(({ origin, stamp }) => `${origin}@${stamp}`).join(', ');
     return { kind: 'depends_on_order', message: `Taken in the order ${names} the versions gave another row.` };
@@ -84,6 +90,8 @@ function conflicts(trial: ResolverTrial, random: () => number): { key: RowKey; s
     nodes[at] = below(2) === 0 ? mergeStates(nodes[at]!, from) : [write(nodes[at]!, origin, trial, keys, below)];
     if (nodes[at]!.length > 1 && nodes[at]!.some(({ image }) => image !== null)) states.push(nodes[at]!);
   }
+  // What fails on two versions is easier to read than what fails on four.
+  states.sort((a, b) => a.length - b.length);
   return { key: trial.key.map((column) => keys[column]!), states };
 }
 
@@ -115,22 +123,38 @@ function permutations<Item>(items: readonly Item[]): Item[][] {
   return items.flatMap((item, i) => permutations(items.toSpliced(i, 1)).map((rest) => [item, ...rest]));
 }
 
-/** Runs something as on another node: by another clock and other random numbers. */
-function elsewhere<Result>(world: number, run: () => Result): Result {
-  const [RealDate, realRandom] = [globalThis.Date, Math.random];
-  let now = world * 31_536_000_000;
-  const shifted = function (...args: unknown[]) {
-    return Reflect.construct(RealDate, args.length > 0 ? args : [(now += 1)], shifted);
-  } as unknown as DateConstructor;
-  Object.setPrototypeOf(shifted, RealDate);
-  Object.assign(shifted, { prototype: RealDate.prototype });
-  shifted.now = () => (now += 1);
-  try {
-    globalThis.Date = shifted;
-    Math.random = seededRandom(world);
-    return run();
-  } finally {
-    globalThis.Date = RealDate;
-    Math.random = realRandom;
+/** Another node: with another clock, which goes on, and other random numbers. */
+class World {
+  readonly #random: () => number;
+  #now: number;
+
+  constructor(seed: number) {
+    this.#random = seededRandom(seed);
+    this.#now = seed * 31_536_000_000;
+  }
+
+  run<Result>(act: () => Result): Result {
+    const [date, random] = [globalThis.Date, Math.random];
+    try {
+      globalThis.Date = this.#clock(date);
+      Math.random = this.#random;
+      return act();
+    } finally {
+      globalThis.Date = date;
+      Math.random = random;
+    }
+  }
+
+  #clock(real: DateConstructor): DateConstructor {
+    const tick = () => (this.#now += 1);
+    return class extends real {
+      constructor(...given: readonly unknown[]) {
+        super(...((given.length > 0 ? given : [tick()]) as [number]));
+      }
+
+      static override now(): number {
+        return tick();
+      }
+    } as DateConstructor;
   }
 }

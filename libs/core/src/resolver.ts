@@ -38,9 +38,9 @@ export type Resolved =
   { readonly ok: true; readonly image: RowImage | null } | { readonly ok: false; readonly failure: ResolverFailure };
 
 /**
- * A user's function folded over versions in the order given; `visible` gives them by their stamps. `keyColumns` are the names of the key's. A row
- * may have the columns that one of the versions has, and must have them all: what is accepted depends on the set alone, not on
- * the table's present shape, which may differ between nodes for a while.
+ * A user's function folded over versions in the order given; `visible` gives them by their stamps. `keyColumns` are the names
+ * of the key's columns. A row may have the columns that one of the versions has, and must have them all: what is accepted
+ * depends on the set alone, not on the table's present shape, which may differ between nodes for a while.
  */
 export function resolve(state: RowState, resolver: Resolver, key: RowKey, keyColumns: readonly string[]): Resolved {
   const columns = columnsOf(state);

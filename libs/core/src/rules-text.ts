@@ -24,6 +24,7 @@ export function parseRules(text: string): RulesOutcome {
 }
 
 function parseEntry(part: string): RuleInput | string {
+  if (part.split('"').length % 2 === 0) return `${part}: a double quote is not closed.`;
   const sides = splitOutsideQuotes(part, '=');
   if (sides.length > 2) return `${part}: more than one "=". Put a name or prefix that contains one into double quotes.`;
   const decision = /^([^()]*?)(?:\(([^()]*)\))?$/.exec(sides.at(-1)!.trim());
