@@ -74,8 +74,8 @@ describe('trap hostile 400: what cannot be read is refused', () => {
   );
 
   it('a window that is none', async () => {
-    const claimsTooMuch = Buffer.from([0x7f, 0xff, 0xff, 0xff, 0]);
-    await refused(post('/p2p/notify-changes', claimsTooMuch, { 'content-type': windowContentType }), 400);
+    const cutOff = Buffer.from([0x00, 0x00, 0xff, 0xff, 0]);
+    await refused(post('/p2p/notify-changes', cutOff, { 'content-type': windowContentType }), 400);
     await refused(post('/p2p/notify-changes', Buffer.alloc(4), { 'content-type': windowContentType }), 400);
     await refused(
       post('/p2p/notify-changes', 'x', { 'content-type': windowContentType, 'content-encoding': 'gzip' }),
@@ -120,6 +120,11 @@ describe('trap hostile 405: TRACE', () => {
 });
 
 describe('trap hostile 413: too large', () => {
+  it('a frame that announces more bytes than one may have', async () => {
+    const frame = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x00]);
+    await refused(post('/p2p/notify-changes', frame, { 'content-type': windowContentType }), 413);
+  });
+
   it('a JSON body above 1 MB', async () => {
     await refused(post('/p2p/hello', JSON.stringify({ room: 'x'.repeat(2_000_000) })), 413);
   });

@@ -1,5 +1,13 @@
 import type { Knowledge } from '@pgmesh/core';
-import { type Frame, FrameError, fromWireKnowledge, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
+import {
+  type Frame,
+  FrameError,
+  FrameTooLarge,
+  fromWireKnowledge,
+  Problem,
+  protocolVersion,
+  type WindowFrame,
+} from '@pgmesh/wire';
 import type { Identity } from './ports';
 
 /** The frames of a window on their way into the store, with what they tell us of the sender. */
@@ -19,7 +27,7 @@ export class Incoming implements AsyncIterable<Frame> {
     this.arrived = new Promise((resolve) => (this.#arrive = resolve));
   }
 
-  /** @throws Problem `bad_request`, `other_protocol`, `other_node` */
+  /** @throws Problem `bad_request`, `too_large`, `other_protocol`, `other_node` */
   async *[Symbol.asyncIterator](): AsyncGenerator<Frame> {
     try {
       for await (const frame of this.frames) {
@@ -31,8 +39,9 @@ export class Incoming implements AsyncIterable<Frame> {
         yield frame;
       }
     } catch (error) {
-      if (error instanceof FrameError) throw new Problem('bad_request', `${error.message}.`, {}, { cause: error });
-      throw error;
+      if (!(error instanceof FrameError)) throw error;
+      const code = error instanceof FrameTooLarge ? 'too_large' : 'bad_request';
+      throw new Problem(code, `${error.message}.`, {}, { cause: error });
     } finally {
       this.#arrive(null);
     }

@@ -12,6 +12,9 @@ export class FrameError extends Error {
   override readonly name = 'FrameError';
 }
 
+/** A frame announces more bytes than one may have. */
+export class FrameTooLarge extends FrameError {}
+
 /** A frame as bytes: its length as 32 bits, big-endian, then msgpack. */
 export function encodeFrame(frame: Frame): Buffer {
   const body = packr.pack(frame);
@@ -60,7 +63,7 @@ const lengthBytes = 4;
 
 function readLength(bytes: Buffer, limit: number): number {
   const length = bytes.readUInt32BE(0);
-  if (length > limit) throw new FrameError(`A frame of ${length} bytes is larger than the ${limit} allowed`);
+  if (length > limit) throw new FrameTooLarge(`A frame of ${length} bytes is larger than the ${limit} allowed`);
   return length;
 }
 
