@@ -54,7 +54,9 @@ export class MergeTransaction {
   async begin(stages: readonly Stage[]): Promise<boolean> {
     const small = stages.filter(({ literals }) => literals.length > 0).map((stage) => this.open(stage));
     const openings = small.map((merge) => merge.opening);
-    const [, , locked, ...results] = await burst(this.client, [...begin, lockPositions, ...openings.flat()]);
+    const plans = this.head.kind === 'copy' ? [bySize] : [];
+    const [, , locked, ...rest] = await burst(this.client, [...begin, lockPositions, ...plans, ...openings.flat()]);
+    const results = rest.slice(plans.length);
     small.forEach((merge, i) => {
       this.opened.set(merge.stage, { merge, results: results.splice(0, openings[i]!.length) });
     });
@@ -110,6 +112,12 @@ const begin: QueryConfig[] = [
     [],
   ),
 ];
+
+/** Nearly all rows of a copy are new: nothing is found by looking for each. */
+const bySize = prepared(
+  `SELECT set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true)`,
+  [],
+);
 
 function countConflicts(shape: TableShape, conflicts: number): QueryConfig {
   return prepared('UPDATE p2p.tracked_table SET conflicts = conflicts + $2 WHERE id = $1', [shape.id, conflicts]);
