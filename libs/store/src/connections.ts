@@ -1,12 +1,21 @@
 import type { Pool } from 'pg';
 import { openPool } from './database';
 
+/** Rows are found by their keys, whatever size a table had when a plan was made. */
+const byIndex = {
+  plan_cache_mode: 'force_generic_plan',
+  enable_seqscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  jit: 'off',
+};
+
 /**
- * Rows are found by their keys, whatever size a table had when a plan was made. In a large window, too: each row that is found is
- * written, so its page and its index's are read anyway, and a hash join would read all others along (a third slower, measured).
+ * In a large window, too: each row that is found is written, so its page and its index's are read anyway, and a hash join would read
+ * all others along (a third slower, measured). Stages have no index, so that seqscans stay on: a scan that is switched off and
+ * cannot be avoided costs so much that the planner no longer sees a difference between good plans and bad ones.
  */
-const byIndex = { enable_seqscan: 'off', enable_hashjoin: 'off', enable_mergejoin: 'off', jit: 'off' };
-const planOnce = { plan_cache_mode: 'force_generic_plan' };
+const oneByOne = { enable_hashjoin: 'off', enable_mergejoin: 'off', jit: 'off' };
 
 /**
  * Replica role keeps the users' triggers and foreign keys out of a merge (trap 29). It belongs to the connection, for a change of
@@ -27,9 +36,9 @@ export class Connections {
 
   constructor(url: string) {
     this.ordinary = openPool(url, 8);
-    this.windows = openPool(url, 8, { ...byIndex, ...planOnce });
-    this.merges = openPool(url, 2, { ...byIndex, ...planOnce, ...replica });
-    this.bulk = openPool(url, 2, { ...byIndex, ...replica, work_mem: '64MB' });
+    this.windows = openPool(url, 8, byIndex);
+    this.merges = openPool(url, 2, { ...byIndex, ...replica });
+    this.bulk = openPool(url, 2, { ...oneByOne, ...replica, work_mem: '64MB' });
   }
 
   async end(): Promise<void> {
