@@ -10,6 +10,8 @@ CREATE TABLE p2p.node (
   node_id           text        NOT NULL COLLATE "C" CHECK (node_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
   incarnation       text        NOT NULL COLLATE "C" CHECK (incarnation ~ '^[0-9a-z]{12}$'),
   priority          integer     NOT NULL DEFAULT 0,
+  -- The rules (libs/core: formatRules) by which the rows in conflict stand.
+  rules             text        NOT NULL DEFAULT 'last-write-wins',
   system_identifier bigint      NOT NULL,
   timeline          integer     NOT NULL,
   database_oid      oid         NOT NULL,

@@ -89,7 +89,7 @@ describe('the configuration', () => {
       expect.stringMatching(/^API_PORT="99999" must lie between 0 and 65535.*--port/),
       expect.stringMatching(/^P2P_PEERS=.*neither http nor https/),
       expect.stringMatching(/^P2P_SYNC_INTERVAL="30000" must lie between 100ms and 1h.*ms for milliseconds/),
-      expect.stringMatching(/^P2P_CONFLICT="dice" must be one of: last-write-wins/),
+      expect.stringMatching(/^P2P_CONFLICT="dice" cannot be used: dice: there is no strategy.*--conflict/),
     ]);
   });
 

@@ -2,6 +2,7 @@ import { createServer, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { MemoryStore } from '../libs/sync/test-support/memory-store';
 import { converged, eventually, fullMesh, pause, quiet, TestNode } from '../libs/sync/test-support/node';
+import { parseRules } from '../libs/core/src';
 import { Problem } from '../libs/wire/src';
 
 const tables = ['public.items', 'public.orders'];
@@ -45,6 +46,24 @@ describe('a full mesh of three', () => {
     expect([a, b, c].map(repeated)).toEqual([[], [], []]);
     expect([a, b, c].map(({ store }) => store.arrived.length)).toEqual([10, 30, 40]);
     expect([a, b, c].map(({ store }) => store.openWindows)).toEqual([0, 0, 0]);
+  });
+
+  it('that disagree on the rules say so, both of them, and cease when they agree', async () => {
+    await using a = await TestNode.start(new MemoryStore('a', tables), { interval: 200 });
+    await using b = await TestNode.start(new MemoryStore('b', tables), { interval: 200 });
+    const merging = parseRules('last-write-wins, items=manual');
+    b.store.rules = merging.ok ? merging.rules : b.store.rules;
+    fullMesh(a, b);
+    await allLive(a, b);
+    const difference = { table: 'public.items', prefix: null };
+    expect(a.mesh.status().peers[0]!.rules_differ).toEqual([
+      { ...difference, ours: 'last-write-wins', theirs: 'manual' },
+    ]);
+    expect(b.mesh.status().peers[0]!.rules_differ).toEqual([
+      { ...difference, ours: 'manual', theirs: 'last-write-wins' },
+    ]);
+    a.store.rules = b.store.rules;
+    await eventually('they agree', () => [a, b].every(({ mesh }) => mesh.status().peers[0]!.rules_differ.length === 0));
   });
 
   it('tells in its status how far a push has brought it', async () => {

@@ -17,6 +17,7 @@ TABLE node
   node_id text NOT NULL
   incarnation text NOT NULL
   priority integer NOT NULL DEFAULT 0
+  rules text NOT NULL DEFAULT 'last-write-wins'::text
   system_identifier bigint NOT NULL
   timeline integer NOT NULL
   database_oid oid NOT NULL

@@ -7,6 +7,7 @@ import {
   type Served,
   type Configuration,
 } from '@pgmesh/nest';
+import { defaultRules } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { type DynamicModule, type Type } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
@@ -29,6 +30,7 @@ export class SparseStore implements NodeStore {
     if (this.away) throw new Problem('unavailable', 'The database cannot be reached.');
   }
 
+  readonly rules = defaultRules;
   readonly feed: NodeStore['feed'] = {
     open: async () => {
       throw new Problem('unavailable', 'Nothing to read.');

@@ -1,5 +1,7 @@
+import { defaultRules, type Rules } from '@pgmesh/core';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
+import { followRules } from './apply/follow-rules';
 import { Connections } from './connections';
 import { isAway, rethrowAway } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
@@ -22,6 +24,8 @@ export interface StoreOptions {
   readonly priority?: number;
   /** `public.customers`, `orders`, `"My Table"`, `*`. */
   readonly tables: readonly string[];
+  /** How conflicts are decided; by the last write unless given. */
+  readonly rules?: Rules;
   /** How far ahead of our clock a version may be stamped, in milliseconds; 60,000 unless given. */
   readonly maxDrift?: number;
   readonly onFinding?: (finding: Finding) => void;
@@ -97,6 +101,8 @@ export class PostgresStore {
       await backfill(pool, identity, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows`));
     }
     await shapes.refresh();
+    const rules = options.rules ?? defaultRules;
+    await followRules(connections, shapes.all, rules);
 
     // Feed and inbox.
     let store: PostgresStore | null = null;
@@ -109,6 +115,7 @@ export class PostgresStore {
     const inbox = new PostgresInbox(connections, shapes, {
       nodeId: identity.nodeId,
       maxDrift: (options.maxDrift ?? 60_000) * 1000,
+      rules,
       adopt: (shape) => backfill(pool, identity, shape),
       versionAside: async () => store?.keepUp(),
       changed: () => wakeup.ring(),
@@ -120,6 +127,11 @@ export class PostgresStore {
     wakeup.start();
     store.upkeep = setInterval(() => void store.keepUp(), upkeepInterval).unref();
     return store;
+  }
+
+  /** How conflicts are decided here. */
+  get rules(): Rules {
+    return this.options.rules ?? defaultRules;
   }
 
   private get pool() {

@@ -1,3 +1,5 @@
+import type { RulesDiffer } from './status';
+
 /** What happens in the mesh, as WebSocket clients are told it: JSON, snake_case. `peer` is a node id, or a URL until that is known. */
 export type MeshNews =
   | { readonly type: 'peer_found'; readonly peer: string; readonly url: string }
@@ -23,6 +25,8 @@ export type MeshNews =
       readonly tables: Readonly<Record<string, number>>;
     }
   | { readonly type: 'sync_failed'; readonly peer: string; readonly code: string; readonly detail: string }
+  /** The peer decides conflicts otherwise than this node; an empty list says that it no longer does. */
+  | { readonly type: 'rules_differ'; readonly peer: string; readonly differences: readonly RulesDiffer[] }
   | { readonly type: 'copy_progress'; readonly peer: string; readonly table: string | null; readonly rows: number }
   | { readonly type: 'conflict'; readonly peer: string; readonly count: number; readonly tables: readonly string[] }
   /** A shared table has changed here, by a local write or by a peer's. */

@@ -7,6 +7,7 @@ import type { KnownPeer } from './peers';
 import { PullLoop } from './pull';
 import { PushLoop } from './push';
 import { addRounds, type RoundResult } from './round';
+import { rulesDiffer } from './rules-differ';
 import type { LinkState, LinkStatus } from './status';
 import { Wakeup } from './wakeup';
 
@@ -25,6 +26,7 @@ export class Link {
   #position: Position | null = null;
   #lastSync: number | null = null;
   #lastError: LinkStatus['last_error'] = null;
+  #rulesDiffer: LinkStatus['rules_differ'] = [];
 
   constructor(
     private readonly context: LinkContext,
@@ -113,6 +115,7 @@ export class Link {
       copying: next ? { table: next.table, after: next.after } : null,
       lag_ms: pending === null ? 0 : Math.max(0, clock() - pending),
       failures: this.#failures,
+      rules_differ: this.#rulesDiffer,
     };
   }
 
@@ -169,8 +172,18 @@ export class Link {
     self.check(hello);
     this.#nodeId = hello.node_id;
     neighbours.met(hello);
+    this.#compareRules(hello.node_id, hello.rules);
     peers.learn(url, hello.node_id);
     return { url, nodeId: hello.node_id, epoch: hello.epoch, signal };
+  }
+
+  /** Rows in conflict stand alike only where the rules are alike: a mesh that disagrees on them has to say so. */
+  #compareRules(peer: string, theirs: string): void {
+    const { store, events } = this.context;
+    const differences = rulesDiffer(store.rules, theirs);
+    if (JSON.stringify(differences) === JSON.stringify(this.#rulesDiffer)) return;
+    this.#rulesDiffer = differences;
+    events.emit({ type: 'rules_differ', peer, differences });
   }
 
   /** Greets again now and then: tables come and go, and a peer may have begun anew. */

@@ -1,4 +1,4 @@
-import type { FeedRequest, Knowledge, Position } from '@pgmesh/core';
+import type { FeedRequest, Knowledge, Position, Rules } from '@pgmesh/core';
 import type { Frame, WindowFrame } from '@pgmesh/wire';
 
 /** Who we are: the node, and the incarnation of its database, which is the epoch of its feed. */
@@ -94,6 +94,8 @@ export interface Store {
   readonly feed: Feed;
   readonly inbox: Inbox;
   readonly history: SyncHistory;
+  /** How conflicts are decided here. */
+  readonly rules: Rules;
   /** The names of the tables that we share, `schema.table`, sorted. */
   tables(): readonly string[];
 }

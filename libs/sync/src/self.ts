@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Hello, Problem, protocolVersion, toWireKnowledge, toWirePosition } from '@pgmesh/wire';
+import { formatRules } from '@pgmesh/core';
 import { otherNode, otherProtocol } from './incoming';
 import type { Store } from './ports';
 
@@ -30,6 +31,7 @@ export class Self {
       epoch,
       room,
       tables: [...store.tables()],
+      rules: formatRules(store.rules),
       url: url(),
       links: [...links()],
       knowledge: toWireKnowledge(await store.inbox.knowledge()),

@@ -20,6 +20,17 @@ export interface LinkStatus {
   /** Since how many ms there may be changes of ours that it was not brought; 0 when it has everything. */
   readonly lag_ms: number;
   readonly failures: number;
+  /** Where it decides conflicts otherwise than we do: while there is anything, such rows may differ for good. */
+  readonly rules_differ: readonly RulesDiffer[];
+}
+
+/** A place where two nodes have different rules, and what each has there (libs/core: formatRules). */
+export interface RulesDiffer {
+  /** `schema.table`; null for all tables. */
+  readonly table: string | null;
+  readonly prefix: string | null;
+  readonly ours: string;
+  readonly theirs: string;
 }
 
 export interface MeshStatus {

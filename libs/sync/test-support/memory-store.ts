@@ -1,6 +1,7 @@
 import {
   advance,
   cutSnapshot,
+  defaultRules,
   type FeedRequest,
   formatSnapshot,
   type Knowledge,
@@ -12,6 +13,7 @@ import {
   pastOfWrite,
   type Position,
   type RowState,
+  type Rules,
   type RowVersion,
   sameState,
   shows,
@@ -67,6 +69,7 @@ export class MemoryStore implements Store {
     knowledge: async () => this.#knowledge(),
   };
   readonly history: SyncHistory;
+  rules: Rules = defaultRules;
   readonly records: SyncRecord[] = [];
   /** Rows that arrived here, by where from, whether they changed anything or not. */
   readonly arrived: { from: string; key: string }[] = [];

@@ -57,6 +57,8 @@ function tell(line: LogLine): string | null {
       return line.changed === 0 ? null : `received  ${String(rows)} from ${String(peer)}: ${byTable(line.tables)}`;
     case 'conflict':
       return `settled   ${String(conflicts ?? line.count)} conflicts with ${String(peer)}`;
+    case 'rules_differ':
+      return `differs   from ${String(peer)} in P2P_CONFLICT`;
     case 'sync_failed':
       return `failed    with ${String(peer)} (${String(code)}): ${String(detail)}`;
     default:

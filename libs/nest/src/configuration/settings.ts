@@ -1,3 +1,4 @@
+import { parseRules } from '@pgmesh/core';
 import { isNodeName, parsePeerUrl } from '@pgmesh/discovery';
 import { hostname } from 'node:os';
 import { z } from 'zod';
@@ -15,6 +16,16 @@ const peers = list.superRefine((urls, context) => {
     const parsed = parsePeerUrl(text);
     if (!parsed.ok) context.addIssue({ code: 'custom', message: `cannot be used: ${parsed.message}` });
   }
+});
+
+const conflictRules = z.string().superRefine((text, context) => {
+  const outcome = parseRules(text);
+  const problems = outcome.ok
+    ? outcome.rules
+        .filter(({ strategy }) => strategy === 'merge-fields' || strategy === 'custom')
+        .map(({ strategy }) => `names ${strategy}, which this version does not have yet`)
+    : outcome.problems.map((problem) => `cannot be used: ${problem.replace(/\.$/, '')}`);
+  for (const message of new Set(problems)) context.addIssue({ code: 'custom', message });
 });
 
 const discovery = list.superRefine((modes, context) => {
@@ -255,11 +266,14 @@ export const settings = {
   },
   conflict: {
     variable: 'P2P_CONFLICT',
-    flag: '--conflict <strategy>',
-    type: oneOf('last-write-wins'),
+    flag: '--conflict <rules>',
+    type: conflictRules,
     fallback: 'last-write-wins',
-    meaning: 'Which of several concurrent versions stands in the table.',
-    example: 'last-write-wins',
+    meaning:
+      'Which of several concurrent versions stands: a strategy for all tables, and others for single tables (`table=strategy`) or ' +
+      'for the rows whose key begins so (`table:prefix=strategy`). The strategies: `last-write-wins`, `first-write-wins`, ' +
+      '`node-priority` (by P2P_PRIORITY of the writer) and `manual` (the last write stands until somebody writes over all). The same on all nodes.',
+    example: 'last-write-wins, orders=node-priority',
   },
   maxVersions: {
     variable: 'P2P_MAX_VERSIONS',

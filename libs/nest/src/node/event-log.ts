@@ -11,6 +11,7 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   changes_received: 'log',
   changes_sent: 'debug',
   sync_failed: 'warn',
+  rules_differ: 'warn',
   copy_progress: 'debug',
   conflict: 'log',
   news: 'debug',

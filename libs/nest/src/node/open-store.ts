@@ -1,21 +1,29 @@
+import { parseRules } from '@pgmesh/core';
 import { PostgresStore } from '@pgmesh/store';
 import { Problem } from '@pgmesh/wire';
 import { ConfigurationError } from '../configuration/configuration-error';
 import type { OpenStore } from './mesh-node';
 
 /** The store on the PostgreSQL behind `databaseUrl`. */
-export const openPostgresStore: OpenStore = async ({ databaseUrl, nodeId, priority, tables, maxDrift }, warn) => {
+export const openPostgresStore: OpenStore = async (
+  { databaseUrl, nodeId, priority, tables, maxDrift, conflict },
+  warn,
+) => {
   if (databaseUrl === undefined) {
     throw new ConfigurationError([
       'DATABASE_URL is not set. Give P2pModule the URL of the database whose tables are shared.',
     ]);
   }
+  const told = parseRules(conflict);
+  if (!told.ok) throw new ConfigurationError(told.problems.map((problem) => `P2P_CONFLICT: ${problem}`));
+  const { rules } = told;
   const store = await PostgresStore.open({
     url: databaseUrl,
     nodeId,
     priority,
     tables,
     maxDrift,
+    rules,
     onFinding: ({ level, table, problem, remedy }) => {
       // Errors are thrown together when all have been found.
       if (level === 'warning') warn(`${table === null ? '' : `${table}: `}${problem} ${remedy}`);
@@ -24,6 +32,7 @@ export const openPostgresStore: OpenStore = async ({ databaseUrl, nodeId, priori
   });
   return {
     identity: store.identity,
+    rules,
     feed: store.feed,
     inbox: store.inbox,
     history: store.history,

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Knowledge, Position } from '@pgmesh/core';
+import type { Knowledge, Position, Rules } from '@pgmesh/core';
 import { type Frame, FrameError, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
 import type { Connections } from '../connections';
 import { rethrowAway, sqlState } from '../database';
@@ -28,6 +28,8 @@ export interface InboxOptions {
   readonly nodeId: string;
   /** How far ahead of our clock a version may be stamped, in microseconds. */
   readonly maxDrift: number;
+  /** How conflicts are decided. */
+  readonly rules: Rules;
   /** Gives rows of ours that have no version one. */
   readonly adopt: (shape: TableShape) => Promise<unknown>;
   /** Gives writes of ours that capture put aside their versions. */

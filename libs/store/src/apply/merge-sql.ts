@@ -161,8 +161,8 @@ function concurrentQuery({ shape, columns, source, literals }: Stage, after: boo
 }
 
 /** A row as a JSON object of texts: what each type's output function prints, never a JSON number. */
-function imageOf(columns: readonly (Column & { readonly at: string })[]): string {
+export function imageOf(columns: readonly (Column & { readonly at: string })[], alias = 'c'): string {
   const names = columns.map(({ name }) => `'${name.replace(/'/g, "''")}'`).join(', ');
-  const values = columns.map((column) => printed(column, `c.${column.at}`)).join(', ');
+  const values = columns.map((column) => printed(column, `${alias}.${column.at}`)).join(', ');
   return `jsonb_object(ARRAY[${names}]::text[], ARRAY[${values}]::text[])`;
 }

@@ -1,4 +1,4 @@
-import { feedName, type Position } from '@pgmesh/core';
+import { feedName, type Position, type Rules } from '@pgmesh/core';
 import type { EndFrame, WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
@@ -18,6 +18,7 @@ export interface MergedWindow {
 
 export interface MergeTransactionOptions {
   readonly maxDrift: number;
+  readonly rules: Rules;
   readonly careful: boolean;
 }
 
@@ -94,9 +95,9 @@ export class MergeTransaction {
   }
 
   private open(stage: Stage): StageMerge {
-    const { maxDrift, careful } = this.options;
+    const { maxDrift, rules, careful } = this.options;
     const { node, epoch } = this.head;
-    return new StageMerge(stage, { via: feedName(node, epoch), sender: node, maxDrift, careful });
+    return new StageMerge(stage, { via: feedName(node, epoch), sender: node, maxDrift, rules, careful });
   }
 }
 
@@ -104,7 +105,7 @@ export class MergeTransaction {
  * p2p.mode holds this transaction's own id, so that a setting that survived it would suppress nothing (trap 31). The lock
  * time-out is below deadlock_timeout: where a user's transaction and ours wait for each other, it is ours that gives way.
  */
-const begin: QueryConfig[] = [
+export const begin: QueryConfig[] = [
   { text: 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE' },
   prepared(
     `SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true), set_config('lock_timeout',
@@ -115,7 +116,7 @@ const begin: QueryConfig[] = [
 
 /** Nearly all rows of a copy are new: nothing is found by looking for each. */
 const bySize = prepared(
-  `SELECT set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true)`,
+  `SELECT set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true)`,
   [],
 );
 

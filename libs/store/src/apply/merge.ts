@@ -1,3 +1,4 @@
+import type { Rules } from '@pgmesh/core';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { prepared } from '../prepared';
 import { mergeStatements, type MergeStatements } from './merge-sql';
@@ -11,6 +12,8 @@ export interface MergeOptions {
   readonly sender: string;
   /** How far ahead of our clock a version may be stamped, in microseconds. */
   readonly maxDrift: number;
+  /** How conflicts are decided. */
+  readonly rules: Rules;
   readonly careful: boolean;
 }
 
@@ -112,7 +115,7 @@ export class StageMerge {
       if (rows[0]!.marked !== fresh || rows[0]!.live !== inserted) throw new Collision(this);
     }
     if (concurrent === 0) return { changed: won + fresh, conflicts: 0 };
-    const resolved = await resolveConcurrent(client, stage, statements, options.via);
+    const resolved = await resolveConcurrent(client, stage, statements, options.via, options.rules);
     return { changed: won + fresh + resolved.changed, conflicts: resolved.conflicts };
   }
 
