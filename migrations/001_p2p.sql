@@ -10,8 +10,11 @@ CREATE TABLE p2p.node (
   node_id           text        NOT NULL COLLATE "C" CHECK (node_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
   incarnation       text        NOT NULL COLLATE "C" CHECK (incarnation ~ '^[0-9a-z]{12}$'),
   priority          integer     NOT NULL DEFAULT 0,
-  -- The rules (libs/core: formatRules) by which the rows in conflict stand.
+  -- The rules (libs/core: formatRules) by which the rows in conflict stand; those that were set at run time, in place of what was
+  -- configured then: another configuration takes their place.
   rules             text        NOT NULL DEFAULT 'last-write-wins',
+  rules_set         text,
+  rules_replaced    text,
   system_identifier bigint      NOT NULL,
   timeline          integer     NOT NULL,
   database_oid      oid         NOT NULL,
@@ -119,6 +122,52 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT e.origin, max(e.stamp) AS stamp FROM entry AS e WHERE e.origin <> $5 GROUP BY e.origin
   )
   SELECT jsonb_object_agg(h.origin, h.stamp) FROM highest AS h
+$$;
+
+-- The field stamps of a write over a version with the field stamps `fields`. `kept` is what it left as it was, by column: true, or for
+-- a document that it changed the list of the keys that it kept. The same rule as fieldsOfWrite in libs/core/src/field-stamps.ts.
+CREATE FUNCTION p2p.fields_of_write(fields jsonb, stamp bigint, origin text, kept jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_object_agg(k.key, e.entry)
+  FROM jsonb_each($4) AS k, LATERAL (SELECT $1 -> k.key AS was, jsonb_build_array($2, $3) AS own) AS f,
+    LATERAL (SELECT CASE jsonb_typeof(k.value)
+      WHEN 'array' THEN (
+        SELECT jsonb_build_object('keys', jsonb_object_agg(n.name, coalesce(f.was -> 'keys' -> n.name, f.was -> 'at', f.own)))
+        FROM jsonb_array_elements_text(k.value) AS n (name))
+      ELSE jsonb_build_object('at', coalesce(f.was -> 'at', f.own)) || coalesce(f.was - 'at', '{}')
+    END AS entry) AS e
+$$;
+
+-- The keys with the same values in two documents; NULL where there are none, or where one is no object.
+CREATE FUNCTION p2p.kept_keys(before jsonb, after jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_agg(e.key)
+  FROM jsonb_each(CASE WHEN jsonb_typeof($1) = 'object' AND jsonb_typeof($2) = 'object' THEN $2 END) AS e
+  -- As text: 1.0 and 1.00 are equal to jsonb.
+  WHERE ($1 -> e.key)::text = e.value::text
+$$;
+
+-- Whether a version's field stamps can be true: each of a write that its writer had seen, none later than the version. Those of a
+-- composed row are of writes that others had seen. The same rule as soundFields in libs/core/src/field-stamps.ts.
+CREATE FUNCTION p2p.sound_fields(fields jsonb, stamp bigint, origin text, past jsonb, composed boolean) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(bool_and(CASE
+    WHEN jsonb_typeof(f.value) <> 'object' OR f.value = '{}' OR f.value - 'at' - 'keys' <> '{}' THEN false
+    WHEN f.value ? 'keys' AND jsonb_typeof(f.value -> 'keys') <> 'object' THEN false
+    ELSE NOT EXISTS (
+      SELECT FROM (
+        SELECT f.value -> 'at' AS at WHERE f.value ? 'at'
+        UNION ALL SELECT k.value FROM jsonb_each(CASE WHEN f.value ? 'keys' THEN f.value -> 'keys' ELSE '{}' END) AS k
+      ) AS w
+      WHERE CASE
+        WHEN jsonb_typeof(w.at) <> 'array' OR jsonb_array_length(w.at) <> 2 OR jsonb_typeof(w.at -> 0) <> 'number'
+          OR jsonb_typeof(w.at -> 1) <> 'string' OR w.at ->> 0 !~ '^[1-9][0-9]{0,15}$' THEN true
+        WHEN ((w.at ->> 0)::int8, (w.at ->> 1) COLLATE "C") >= ($2, $3 COLLATE "C") THEN true
+        WHEN $5 OR w.at ->> 1 = $3 THEN false
+        ELSE coalesce(($4 ->> (w.at ->> 1))::int8 < (w.at ->> 0)::int8, true)
+      END)
+  END), true)
+  FROM jsonb_each(CASE jsonb_typeof($1) WHEN 'object' THEN $1 END) AS f
 $$;
 
 -- The highest stamp among siblings; NULL where there are none.

@@ -18,6 +18,8 @@ TABLE node
   incarnation text NOT NULL
   priority integer NOT NULL DEFAULT 0
   rules text NOT NULL DEFAULT 'last-write-wins'::text
+  rules_set text
+  rules_replaced text
   system_identifier bigint NOT NULL
   timeline integer NOT NULL
   database_oid oid NOT NULL
@@ -293,6 +295,22 @@ AS $function$
   SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8
 $function$
 
+CREATE OR REPLACE FUNCTION p2p.fields_of_write(fields jsonb, stamp bigint, origin text, kept jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT jsonb_object_agg(k.key, e.entry)
+  FROM jsonb_each($4) AS k, LATERAL (SELECT $1 -> k.key AS was, jsonb_build_array($2, $3) AS own) AS f,
+    LATERAL (SELECT CASE jsonb_typeof(k.value)
+      WHEN 'array' THEN (
+        SELECT jsonb_build_object('keys', jsonb_object_agg(n.name, coalesce(f.was -> 'keys' -> n.name, f.was -> 'at', f.own)))
+        FROM jsonb_array_elements_text(k.value) AS n (name))
+      ELSE jsonb_build_object('at', coalesce(f.was -> 'at', f.own)) || coalesce(f.was - 'at', '{}')
+    END AS entry) AS e
+$function$
+
 CREATE OR REPLACE FUNCTION p2p.fits_1(relation regclass)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -326,6 +344,18 @@ AS $function$
   SELECT max((s->>'stamp')::int8) FROM jsonb_array_elements($1) AS s
 $function$
 
+CREATE OR REPLACE FUNCTION p2p.kept_keys(before jsonb, after jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT jsonb_agg(e.key)
+  FROM jsonb_each(CASE WHEN jsonb_typeof($1) = 'object' AND jsonb_typeof($2) = 'object' THEN $2 END) AS e
+  -- As text: 1.0 and 1.00 are equal to jsonb.
+  WHERE ($1 -> e.key)::text = e.value::text
+$function$
+
 CREATE OR REPLACE FUNCTION p2p.past_of_write(past jsonb, origin text, stamp bigint, siblings jsonb, writer text)
  RETURNS jsonb
  LANGUAGE sql
@@ -345,6 +375,31 @@ AS $function$
     SELECT e.origin, max(e.stamp) AS stamp FROM entry AS e WHERE e.origin <> $5 GROUP BY e.origin
   )
   SELECT jsonb_object_agg(h.origin, h.stamp) FROM highest AS h
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.sound_fields(fields jsonb, stamp bigint, origin text, past jsonb, composed boolean)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT coalesce(bool_and(CASE
+    WHEN jsonb_typeof(f.value) <> 'object' OR f.value = '{}' OR f.value - 'at' - 'keys' <> '{}' THEN false
+    WHEN f.value ? 'keys' AND jsonb_typeof(f.value -> 'keys') <> 'object' THEN false
+    ELSE NOT EXISTS (
+      SELECT FROM (
+        SELECT f.value -> 'at' AS at WHERE f.value ? 'at'
+        UNION ALL SELECT k.value FROM jsonb_each(CASE WHEN f.value ? 'keys' THEN f.value -> 'keys' ELSE '{}' END) AS k
+      ) AS w
+      WHERE CASE
+        WHEN jsonb_typeof(w.at) <> 'array' OR jsonb_array_length(w.at) <> 2 OR jsonb_typeof(w.at -> 0) <> 'number'
+          OR jsonb_typeof(w.at -> 1) <> 'string' OR w.at ->> 0 !~ '^[1-9][0-9]{0,15}$' THEN true
+        WHEN ((w.at ->> 0)::int8, (w.at ->> 1) COLLATE "C") >= ($2, $3 COLLATE "C") THEN true
+        WHEN $5 OR w.at ->> 1 = $3 THEN false
+        ELSE coalesce(($4 ->> (w.at ->> 1))::int8 < (w.at ->> 0)::int8, true)
+      END)
+  END), true)
+  FROM jsonb_each(CASE jsonb_typeof($1) WHEN 'object' THEN $1 END) AS f
 $function$
 
 CREATE OR REPLACE FUNCTION p2p.torn(relation text)

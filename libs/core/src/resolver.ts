@@ -22,6 +22,15 @@ export interface ResolverSide {
  */
 export type Resolver = (key: RowKey, a: ResolverSide, b: ResolverSide) => RowImage | null;
 
+/** Thrown by what runs a resolver when it did not answer in time; `limit` in milliseconds. */
+export class ResolverTimeout extends Error {
+  override readonly name = 'ResolverTimeout';
+
+  constructor(readonly limit: number) {
+    super(`No answer within ${limit} ms`);
+  }
+}
+
 /** Why a resolver's answer is not taken. The conflict stays open and the last write stands meanwhile. */
 export type ResolverFailure =
   | { readonly kind: 'no_resolver' }
@@ -82,6 +91,7 @@ function ask(resolver: Resolver, key: RowKey, a: ResolverSide, b: ResolverSide):
   try {
     return { ok: true, value: resolver([...key], copy(a), copy(b)) };
   } catch (error) {
+    if (error instanceof ResolverTimeout) return { ok: false, failure: { kind: 'timed_out', limit: error.limit } };
     return { ok: false, failure: { kind: 'threw', message: error instanceof Error ? error.message : String(error) } };
   }
 }

@@ -1,6 +1,6 @@
 import type { Fields } from './field-stamps';
 import { mergeFields } from './merge-fields';
-import { type Resolver, type ResolverFailure, type RowKey, resolve } from './resolver';
+import { describeFailure, type Resolver, type ResolverFailure, type RowKey, resolve } from './resolver';
 import type { RowState } from './row-state';
 import { compareVersions, type RowImage, type RowVersion } from './row-version';
 import type { StrategyName } from './rules';
@@ -18,7 +18,23 @@ export interface Rule {
 }
 
 /** Why a conflict waits for somebody's decision. */
-export type OpenReason = { readonly kind: 'manual' } | { readonly kind: 'resolver'; readonly failure: ResolverFailure };
+export type OpenReason =
+  | { readonly kind: 'manual' }
+  | { readonly kind: 'resolver'; readonly failure: ResolverFailure }
+  /** The database did not take the row that the rule makes: a constraint or a type forbids it. */
+  | { readonly kind: 'refused'; readonly message: string };
+
+/** The reason as a sentence that says what to do. */
+export function describeOpen(open: OpenReason): string {
+  switch (open.kind) {
+    case 'manual':
+      return 'The rule leaves the decision to somebody: choose a version, or write the row.';
+    case 'resolver':
+      return describeFailure(open.failure);
+    case 'refused':
+      return `The table does not take the row that the rule makes: ${open.message}. Choose a version, or write the row.`;
+  }
+}
 
 /** What a set of versions comes to: a pure function of the set and the rule. */
 export interface Visible {

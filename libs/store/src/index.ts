@@ -1,3 +1,4 @@
+export type { Resolvers } from './apply/judge';
 export { openPool } from './database';
 export { detach } from './detach';
 export * from './embedded';

@@ -1,7 +1,7 @@
-import { defaultRules, type Rules } from '@pgmesh/core';
+import { defaultRules, keepsFields, type Rules } from '@pgmesh/core';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
-import { followRules } from './apply/follow-rules';
+import { Judge, type Resolvers } from './apply/judge';
 import { Connections } from './connections';
 import { isAway, rethrowAway } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
@@ -12,6 +12,7 @@ import { establishIdentity, type NodeIdentity } from './identity';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
+import { Rulebook } from './rulebook';
 import { Shapes } from './shapes';
 import { PostgresSyncHistory } from './sync-history';
 import { readShapes, type TableShape } from './table-shape';
@@ -26,6 +27,10 @@ export interface StoreOptions {
   readonly tables: readonly string[];
   /** How conflicts are decided; by the last write unless given. */
   readonly rules?: Rules;
+  /** For the strategy `custom`, by the names that rules have for them. */
+  readonly resolvers?: Resolvers;
+  /** How long a resolver may take for two versions, in milliseconds; 250 unless given. */
+  readonly resolverTimeout?: number;
   /** How far ahead of our clock a version may be stamped, in milliseconds; 60,000 unless given. */
   readonly maxDrift?: number;
   readonly onFinding?: (finding: Finding) => void;
@@ -62,6 +67,7 @@ export class PostgresStore {
     private readonly options: StoreOptions,
     private readonly shapes: Shapes,
     private readonly wakeup: Wakeup,
+    private readonly rulebook: Rulebook,
     readonly identity: NodeIdentity,
     readonly feed: PostgresFeed,
     readonly inbox: PostgresInbox,
@@ -93,16 +99,18 @@ export class PostgresStore {
     for (const name of await migrate(pool)) options.onProgress?.(`migrated ${name}`);
     await dropStages(pool);
     const identity = await establishIdentity(pool, options.nodeId, options.priority ?? 0);
+    const judge = new Judge(defaultRules, options.resolvers, options.resolverTimeout);
+    const rulebook = new Rulebook(connections, options.rules ?? defaultRules, judge);
+    await rulebook.open();
     const shapes = new Shapes(pool);
     await shapes.refresh();
     for (const shape of shapes.all) if (!chosen.some(({ oid }) => oid === shape.oid)) await untrack(pool, shape);
     for (const { oid, name } of chosen) {
-      const shape = await track(pool, identity, oid);
+      const shape = await track(pool, identity, oid, (table) => judge.keepsFields(table));
       await backfill(pool, identity, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows`));
     }
     await shapes.refresh();
-    const rules = options.rules ?? defaultRules;
-    await followRules(connections, shapes.all, rules);
+    await rulebook.follow(shapes.all);
 
     // Feed and inbox.
     let store: PostgresStore | null = null;
@@ -115,14 +123,14 @@ export class PostgresStore {
     const inbox = new PostgresInbox(connections, shapes, {
       nodeId: identity.nodeId,
       maxDrift: (options.maxDrift ?? 60_000) * 1000,
-      rules,
+      judge,
       adopt: (shape) => backfill(pool, identity, shape),
       versionAside: async () => store?.keepUp(),
       changed: () => wakeup.ring(),
     });
     const history = new PostgresSyncHistory(pool);
     const book = new PostgresPeerBook(pool);
-    store = new PostgresStore(connections, options, shapes, wakeup, identity, feed, inbox, history, book);
+    store = new PostgresStore(connections, options, shapes, wakeup, rulebook, identity, feed, inbox, history, book);
     await store.keepUp();
     wakeup.start();
     store.upkeep = setInterval(() => void store.keepUp(), upkeepInterval).unref();
@@ -131,7 +139,39 @@ export class PostgresStore {
 
   /** How conflicts are decided here. */
   get rules(): Rules {
-    return this.options.rules ?? defaultRules;
+    return this.rulebook.rules;
+  }
+
+  /** The names of the resolvers that rules may name here. */
+  get resolvers(): readonly string[] {
+    return this.rulebook.judge.registered;
+  }
+
+  /**
+   * Decides conflicts by other rules from now on, across restarts, until others are configured. The rows in conflict stand by them
+   * when this has come to its end, here; other nodes have to be told as well.
+   * @throws Problem `invalid_rules`, `unavailable`
+   */
+  async setRules(rules: Rules): Promise<void> {
+    this.rulebook.check(rules);
+    const done = this.working.then(() => this.changeRules(rules));
+    this.working = done.catch(() => undefined); // told to whoever asked for it
+    await done.catch(rethrowAway);
+    this.wakeup.ring();
+  }
+
+  private async changeRules(rules: Rules): Promise<void> {
+    const before = this.rules;
+    await this.rulebook.set(rules, this.shapes.all, async () => {
+      for (const { oid, schema, table } of this.shapes.all) {
+        const name = `${schema}.${table}`;
+        if (keepsFields(before, name) !== keepsFields(rules, name)) await this.track(oid);
+      }
+    });
+  }
+
+  private track(oid: number): Promise<TableShape> {
+    return track(this.pool, this.identity, oid, (table) => this.rulebook.judge.keepsFields(table));
   }
 
   private get pool() {
@@ -214,7 +254,7 @@ export class PostgresStore {
     }
     for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool))) {
       await this.reporting(async () => {
-        await backfill(this.pool, this.identity, await track(this.pool, this.identity, oid));
+        await backfill(this.pool, this.identity, await this.track(oid));
         this.options.onProgress?.(`${name} was altered: its capture follows`);
       });
     }

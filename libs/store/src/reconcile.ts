@@ -14,9 +14,12 @@ const backfillAttempts = 120;
 /** Where a user's transaction and ours wait for each other, ours gives way before PostgreSQL ends one of them. */
 const giveWay = `SET LOCAL lock_timeout = '400ms'`;
 
-/** What an update of a version by a local write sets: the one rule for capture, backfill and reconciliation. */
-export function supersession(): string {
-  return fillTemplate('supersession.sql', {});
+/**
+ * What an update of a version by a local write sets: the one rule for capture, backfill and reconciliation. `fields` is SQL for the
+ * field stamps: none where the whole row was written.
+ */
+export function supersession(fields = 'NULL'): string {
+  return fillTemplate('supersession.sql', { fields });
 }
 
 /**

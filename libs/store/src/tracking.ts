@@ -11,7 +11,12 @@ import { fillTemplate } from './template';
  * replaced (a new incarnation writes under a new origin; the table may have another name), missing triggers are added (a new
  * partition has none), and the key in the metadata follows the table's.
  */
-export async function track(pool: Pool, identity: NodeIdentity, oid: number): Promise<TableShape> {
+export async function track(
+  pool: Pool,
+  identity: NodeIdentity,
+  oid: number,
+  keepsFields: KeepsFields,
+): Promise<TableShape> {
   return inTransaction(pool, 'BEGIN', async (client) => {
     await client.query('LOCK TABLE p2p.tracked_table IN SHARE ROW EXCLUSIVE MODE');
     const { rows } = await client.query<{ id: number; made: boolean }>(
@@ -29,7 +34,7 @@ export async function track(pool: Pool, identity: NodeIdentity, oid: number): Pr
     }
     if (made) await client.query(trackStatement(shape));
     else await followKey(client, shape);
-    await client.query(captureStatement(shape, identity));
+    await client.query(captureStatement(shape, identity, keepsFields(shape)));
     if (!made) await dropHas(client, shape, `${has(shape)}(${shape.key.map((column) => column.type).join(', ')})`);
     await addTriggers(client, shape);
     return shape;
@@ -125,7 +130,7 @@ function trackStatement(shape: TableShape): string {
   });
 }
 
-function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity): string {
+function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity, withFields: boolean): string {
   const sameTypes = shape.key.map((column) => `p2p.alike(d.${column.ident}, NULL::${column.type})`).join(' AND ');
   const fitsStatement = fillTemplate('fits.sql', {
     name: shape.name,
@@ -162,6 +167,9 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
     origin: escapeLiteral(origin),
     priority: String(priority),
     supersession: supersession(),
+    supersessionByUpdate: supersession(withFields ? fieldsOfUpdate : 'NULL'),
+    fieldsColumn: withFields ? ', fields' : '',
+    keptFields: withFields ? `, ${keptFields(shape)}` : '',
   };
   const captureStatement = fillTemplate('capture.sql', {
     ...places,
@@ -169,6 +177,29 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
     aside: fillTemplate('capture-aside.sql', places),
   });
   return [fitsStatement, hasStatement, captureStatement].join('\n');
+}
+
+/** Whether writes to a table need field stamps. */
+export type KeepsFields = (shape: TableShape) => boolean;
+
+const fieldsOfUpdate = `CASE WHEN NOT m.deleted THEN p2p.fields_of_write(m.fields, m.stamp, m.origin, excluded.fields) END`;
+
+/**
+ * What an update left as it was, for p2p.fields_of_write: read from what is put forward for the row, and never stored, since it is left out where
+ * there is no version yet.
+ */
+function keptFields(shape: TableShape): string {
+  const entries = shape.columns.map(({ name, ident, base }) => {
+    const changed = base === 'jsonb' ? ` ELSE p2p.kept_keys(o.${ident}::jsonb, n.${ident}::jsonb)` : '';
+    return `${escapeLiteral(name)}, CASE WHEN ROW(o.${ident})::record *= ROW(n.${ident})::record THEN 'true'::jsonb${changed} END`;
+  });
+  // A function takes 100 arguments.
+  const objects: string[] = [];
+  for (let i = 0; i < entries.length; i += 50) {
+    objects.push(`jsonb_strip_nulls(jsonb_build_object(${entries.slice(i, i + 50).join(', ')}))`);
+  }
+  const versioned = `EXISTS (SELECT FROM ${shape.meta} AS v WHERE ${keysEqual(shape, inMeta('v'), inData('n'))})`;
+  return `CASE WHEN o.${shape.key[0]!.ident} IS NOT NULL AND ${versioned} THEN ${objects.join(' || ')} END`;
 }
 
 const triggers: readonly { name: string; when: string }[] = [

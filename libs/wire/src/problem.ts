@@ -20,6 +20,7 @@ export const problemCodes = {
   unknown_column: [422, 'A column of the window is missing here'],
   invalid_value: [422, 'A value of the window is not accepted by the table'],
   invalid_version: [422, 'A version of the window is not possible'],
+  invalid_rules: [422, 'The rules cannot be used here'],
   invalid_peer: [422, 'The address is not that of a peer'],
   internal: [500, 'Something unexpected happened'],
   unavailable: [503, 'The database is away'],

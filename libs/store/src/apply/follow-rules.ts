@@ -1,4 +1,4 @@
-import { formatRules, type Rules, sameVersion } from '@pgmesh/core';
+import { formatRules } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connections } from '../connections';
@@ -7,11 +7,12 @@ import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
 import type { TableShape } from '../table-shape';
 import { concurrentBatch, imageOf } from './merge-sql';
 import { begin } from './merge-transaction';
-import { fromStored, type MergedRow, standing, type StoredVersion, writeMerged } from './standing';
+import type { Judge } from './judge';
+import { type KeptRow, stateOf } from './kept-row';
+import { settle } from './standing';
 
-interface OpenRow extends StoredVersion {
+interface OpenRow extends KeptRow {
   key: string[];
-  siblings: StoredVersion[];
 }
 
 /** Of half a second each. */
@@ -24,28 +25,25 @@ const attempts = 120;
 export async function followRules(
   { ordinary, bulk }: Pick<Connections, 'ordinary' | 'bulk'>,
   shapes: readonly TableShape[],
-  rules: Rules,
+  judge: Judge,
 ): Promise<void> {
-  const text = formatRules(rules);
-  const { rows } = await ordinary.query<{ rules: string }>('SELECT rules FROM p2p.node');
-  if (rows[0]!.rules === text) return;
   for (const shape of shapes) {
     for (let after: readonly string[] | null = []; after !== null;) {
       const from: readonly string[] = after;
       after = await inApply(
         () => bulk.connect(),
-        (client) => showBatch(client, shape, rules, from),
+        (client) => showBatch(client, shape, judge, from),
       );
     }
   }
-  await ordinary.query('UPDATE p2p.node SET rules = $1', [text]);
+  await ordinary.query('UPDATE p2p.node SET rules = $1', [formatRules(judge.rules)]);
 }
 
 /** Returns the key to go on after; null when there is no further row. */
 async function showBatch(
   client: PoolClient,
   shape: TableShape,
-  rules: Rules,
+  judge: Judge,
   after: readonly string[],
 ): Promise<readonly string[] | null> {
   const later = keysAfter(shape, inMeta('m'), (column, i) => `$${i + 1}::text::${column.type}`);
@@ -59,22 +57,18 @@ async function showBatch(
   );
   const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
   const { rows } = await client.query<OpenRow>(
-    `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key, m.stamp, m.origin, m.priority, m.past,
+    `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key, m.stamp, m.origin, m.priority, m.past, m.fields,
        m.siblings, m.deleted, ${imageOf(columns, 'd')} AS image
      FROM ${shape.meta} AS m LEFT JOIN ${shape.name} AS d ON ${join} WHERE ${condition}
      ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch} FOR UPDATE OF m`,
     [...after],
   );
-  const changed = rows.flatMap((row) => shownAnew(shape, rules, row));
-  if (changed.length > 0) await writeMerged(client, shape, changed, null);
+  const judged = rows.map((row) => {
+    const state = stateOf(row);
+    return { key: row.key, state, before: row, asSent: false, ...judge.judge(shape, state, row.key) };
+  });
+  await settle(client, shape, judged, null);
   return rows.length < concurrentBatch ? null : rows.at(-1)!.key;
-}
-
-function shownAnew(shape: TableShape, rules: Rules, row: OpenRow): MergedRow[] {
-  const main = fromStored({ ...row, image: row.deleted ? null : row.image });
-  const state = [main, ...row.siblings.map(fromStored)];
-  const visible = standing(shape, rules, state, row.key);
-  return sameVersion(visible, main) ? [] : [{ key: row.key, state, visible, asSent: false, shown: true }];
 }
 
 /** One transaction that capture leaves alone; begun again when a user's transaction stands in its way. */

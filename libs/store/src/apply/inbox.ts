@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Knowledge, Position, Rules } from '@pgmesh/core';
+import type { Knowledge, Position } from '@pgmesh/core';
 import { type Frame, FrameError, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
 import type { Connections } from '../connections';
 import { rethrowAway, sqlState } from '../database';
@@ -8,6 +8,7 @@ import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
 import { Arrival, Late } from './arrival';
 import { Desk } from './desk';
+import type { Judge } from './judge';
 import { Collision } from './merge';
 import { type MergedWindow, MergeTransaction, unversioned } from './merge-transaction';
 import { copyStages, literalStage, type Target, targetOf } from './stage';
@@ -29,7 +30,7 @@ export interface InboxOptions {
   /** How far ahead of our clock a version may be stamped, in microseconds. */
   readonly maxDrift: number;
   /** How conflicts are decided. */
-  readonly rules: Rules;
+  readonly judge: Judge;
   /** Gives rows of ours that have no version one. */
   readonly adopt: (shape: TableShape) => Promise<unknown>;
   /** Gives writes of ours that capture put aside their versions. */

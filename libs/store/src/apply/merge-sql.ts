@@ -95,8 +95,9 @@ export function mergeStatements(stage: Stage): MergeStatements {
     markNew: (careful) => `WITH fresh AS (
         INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, past, fields, siblings, deleted, via, xid)
         SELECT ${order}, s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${via}, pg_current_xact_id() FROM (${source}) AS s
-        ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted
-      ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live FROM fresh`,
+        ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted, siblings
+      ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live,
+        count(*) FILTER (WHERE siblings IS NOT NULL) AS several FROM fresh`,
     repeated: `SELECT FROM (${source}) AS s GROUP BY ${order} HAVING count(*) > 1 LIMIT 1`,
     lockConcurrent: `SELECT count(*) FROM (SELECT FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}
       WHERE (${verdict}) = 'concurrent' ORDER BY ${metaKeys(shape, 'm')} FOR UPDATE OF m) AS l`,
@@ -141,7 +142,7 @@ function concurrentQuery({ shape, columns, source, literals }: Stage, after: boo
   const sizes = [...ours, ...theirs].flatMap((column) => sizeOf(column, `c.${column.at}`));
   const later = keysAfter(shape, inMeta('m'), (column, i) => `$${literals.length + 1 + i}::text::${column.type}`);
   return `WITH found AS MATERIALIZED (
-      SELECT m.*, s.*, ${shape.columns.map(({ ident }, i) => `d.${ident} AS d${i + 1}`).join(', ')}
+      SELECT m.*, m.xid = pg_current_xact_id() AS fresh, s.*, ${shape.columns.map(({ ident }, i) => `d.${ident} AS d${i + 1}`).join(', ')}
       FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${keysEqual(shape, inMeta('m'), inStage('s'))}
         LEFT JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inStage('s'))}
       WHERE (${verdict}) = 'concurrent'${after ? ` AND ${later}` : ''} ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch}
@@ -154,7 +155,7 @@ function concurrentQuery({ shape, columns, source, literals }: Stage, after: boo
           OVER (ORDER BY ${order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
       FROM found AS c
     )
-    SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found,
+    SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found, c.fresh,
       c.stamp, c.origin, c.priority, c.past, c.fields, c.siblings, c.deleted, ${imageOf(ours)} AS image,
       c.v1, c.v2, c.v3, c.v4, c.v5, c.v6, c.v7, ${imageOf(theirs)} AS staged
     FROM sized AS c WHERE c.bytes_before < ${concurrentBytes} ORDER BY ${order}`;

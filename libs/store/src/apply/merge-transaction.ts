@@ -1,9 +1,10 @@
-import { feedName, type Position, type Rules } from '@pgmesh/core';
+import { feedName, type Position } from '@pgmesh/core';
 import type { EndFrame, WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
 import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
+import type { Judge } from './judge';
 import { StageMerge } from './merge';
 import type { Stage } from './stage';
 
@@ -18,7 +19,7 @@ export interface MergedWindow {
 
 export interface MergeTransactionOptions {
   readonly maxDrift: number;
-  readonly rules: Rules;
+  readonly judge: Judge;
   readonly careful: boolean;
 }
 
@@ -95,9 +96,9 @@ export class MergeTransaction {
   }
 
   private open(stage: Stage): StageMerge {
-    const { maxDrift, rules, careful } = this.options;
+    const { maxDrift, judge, careful } = this.options;
     const { node, epoch } = this.head;
-    return new StageMerge(stage, { via: feedName(node, epoch), sender: node, maxDrift, rules, careful });
+    return new StageMerge(stage, { via: feedName(node, epoch), sender: node, maxDrift, judge, careful });
   }
 }
 

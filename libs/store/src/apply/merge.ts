@@ -1,6 +1,6 @@
-import type { Rules } from '@pgmesh/core';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { prepared } from '../prepared';
+import type { Judge } from './judge';
 import { mergeStatements, type MergeStatements } from './merge-sql';
 import { resolveConcurrent } from './resolve';
 import type { Stage } from './stage';
@@ -13,7 +13,7 @@ export interface MergeOptions {
   /** How far ahead of our clock a version may be stamped, in microseconds. */
   readonly maxDrift: number;
   /** How conflicts are decided. */
-  readonly rules: Rules;
+  readonly judge: Judge;
   readonly careful: boolean;
 }
 
@@ -108,14 +108,17 @@ export class StageMerge {
     } = (await client.query<Counts>(this.query(statements.census))).rows[0]!;
     if (left_over > 0) throw repeatedKeys(stage);
     const fresh = stage.count - matched;
+    let several = 0;
     if (fresh > 0) {
       const careful = options.careful || matched > 0 || stage.literals.length > 0;
       const inserted = (await client.query(this.query(statements.putNew(careful)))).rowCount;
       const { rows } = await client.query<Counts>(this.query(statements.markNew(careful), [options.via]));
       if (rows[0]!.marked !== fresh || rows[0]!.live !== inserted) throw new Collision(this);
+      several = rows[0]!.several ?? 0;
     }
-    if (concurrent === 0) return { changed: won + fresh, conflicts: 0 };
-    const resolved = await resolveConcurrent(client, stage, statements, options.via, options.rules);
+    // A set that is new here is judged as well: its sender may go by other rules, or have a resolver that failed.
+    if (concurrent + several === 0) return { changed: won + fresh, conflicts: 0 };
+    const resolved = await resolveConcurrent(client, stage, statements, options.via, options.judge);
     return { changed: won + fresh + resolved.changed, conflicts: resolved.conflicts };
   }
 
@@ -134,4 +137,6 @@ export class StageMerge {
   }
 }
 
-type Counts = Partial<Record<'removed' | 'put' | 'matched' | 'concurrent' | 'left_over' | 'marked' | 'live', number>>;
+type Counts = Partial<
+  Record<'removed' | 'put' | 'matched' | 'concurrent' | 'left_over' | 'marked' | 'live' | 'several', number>
+>;

@@ -1,18 +1,23 @@
-import { mergeStates, type RowImage, type Rules, sameState, sameVersion } from '@pgmesh/core';
+import { mergeStates, type RowImage, soundFields } from '@pgmesh/core';
+import { Problem } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { assertShapes, type TableShape } from '../table-shape';
+import type { Judge } from './judge';
+import { hasState, type KeptRow, stateOf, type StoredVersion } from './kept-row';
 import { concurrentBatch, type MergeStatements } from './merge-sql';
 import { repeatedKeys } from './soundness';
 import type { Stage } from './stage';
-import { fromStored, type MergedRow, standing, type StoredVersion, writeMerged } from './standing';
+import { type JudgedRow, settle } from './standing';
 
-interface ConcurrentRow extends StoredVersion {
+interface ConcurrentRow extends KeptRow {
   key: string[];
-  siblings: StoredVersion[] | null;
+  /** Whether it came with this very window, for the first time. */
+  fresh: boolean;
   v1: number;
   v2: string;
   v3: number;
   v4: StoredVersion['past'];
+  v5: StoredVersion['fields'];
   v6: StoredVersion[] | null;
   v7: boolean;
   staged: RowImage;
@@ -37,7 +42,7 @@ export async function resolveConcurrent(
   stage: Stage,
   statements: MergeStatements,
   via: string,
-  rules: Rules,
+  judge: Judge,
 ): Promise<Resolution> {
   let changed = 0;
   let conflicts = 0;
@@ -49,42 +54,51 @@ export async function resolveConcurrent(
     const { rows } = await client.query<ConcurrentRow>(text, [...stage.literals, ...after]);
     if (rows.some(({ key }, i) => i > 0 && key.every((part, k) => part === rows[i - 1]!.key[k])))
       throw repeatedKeys(stage);
-    const merged = rows.map((row) => mergeRow(stage.shape, rules, row)).filter((row) => row.changed);
-    if (merged.length > 0) await writeMerged(client, stage.shape, merged, via);
-    changed += merged.length;
-    conflicts += merged.filter((row) => row.conflict).length;
+    const merged = rows.map((row) => mergeRow(stage.shape, judge, row));
+    const settled = await settle(client, stage.shape, merged, via);
+    changed += settled.filter(({ fresh }) => !fresh).length;
+    conflicts += merged.filter(({ conflict }) => conflict).length;
     if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0)) return { changed, conflicts };
     after = rows.at(-1)!.key;
   }
 }
 
-interface MergedConflict extends MergedRow {
-  readonly changed: boolean;
+interface MergedRow extends JudgedRow {
+  readonly fresh: boolean;
   readonly conflict: boolean;
 }
 
-function mergeRow(shape: TableShape, rules: Rules, row: ConcurrentRow): MergedConflict {
-  const main = fromStored({ ...row, image: row.deleted ? null : row.image });
-  const ours = [main, ...(row.siblings ?? []).map(fromStored)];
-  const arrived = fromStored({
+function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow): MergedRow {
+  const arrived: KeptRow = {
     stamp: row.v1,
     origin: row.v2,
     priority: row.v3,
     past: row.v4,
+    fields: row.v5,
+    siblings: row.v6,
     deleted: row.v7,
-    image: row.v7 ? null : row.staged,
-  });
-  const theirs = [arrived, ...(row.v6 ?? []).map(fromStored)];
+    image: row.staged,
+  };
+  const [ours, theirs] = [stateOf(row), stateOf(arrived)];
+  if (!theirs.every(soundFields)) throw impossibleFields(shape);
   const state = mergeStates(ours, theirs);
-  const visible = standing(shape, rules, state, row.key);
   return {
     key: row.key,
     state,
-    visible,
-    // What stands may have to change though the set has not: by rules that are others than they were.
-    changed: !sameState(state, ours) || !sameVersion(visible, main),
-    asSent: sameState(state, theirs),
-    shown: !sameVersion(visible, main),
-    conflict: state.length > 1 && state.length > ours.length,
+    before: row,
+    asSent: hasState(arrived, state),
+    fresh: row.fresh,
+    conflict: state.length > 1 && (row.fresh || state.length > ours.length),
+    ...judge.judge(shape, state, row.key),
   };
+}
+
+function impossibleFields({ name }: TableShape): Problem {
+  return new Problem(
+    'invalid_version',
+    `A version of ${name} has impossible field stamps. Nothing of the window was applied.`,
+    {
+      table: name,
+    },
+  );
 }

@@ -1,5 +1,6 @@
 import { excessiveDrift, stampToIso } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
+import { textArray } from '../feed/window-query';
 import type { TableShape } from '../table-shape';
 import type { Stage } from './stage';
 
@@ -20,9 +21,10 @@ const noName = `'has an origin that is no name of a node'`;
 const originPattern = `'^[A-Za-z0-9][A-Za-z0-9._-]{0,62}~[0-9a-z]{12}$'`;
 
 /** The columns by which a staged part `s` is judged (see Soundness), as part of the statement that locks its rows. */
-export function soundnessOf({ shape, lengths, source, literals }: Stage): string {
+export function soundnessOf({ shape, lengths, source, literals, columns: sent }: Stage): string {
   const keys = shape.key.map((_, i) => `s.c${i + 1}`);
   const sibling = siblingFault(shape);
+  const columns = textArray(sent.map(({ name }) => name));
   return `max(s.v1) AS stamp, max(CASE WHEN s.v6 IS NOT NULL THEN p2p.highest_stamp(s.v6) END) AS sibling, p2p.clock() AS now,
       count(*) AS rows, count(*) FILTER (WHERE s.v7) AS tombstones, ${lengths ?? 'NULL'}::int4[] AS lengths,
       coalesce(${literals.length > 0 ? 'NULL' : badOrigin(source)}, min(CASE
@@ -30,7 +32,8 @@ export function soundnessOf({ shape, lengths, source, literals }: Stage): string
         WHEN s.v1 < 1 THEN 'has a stamp before 1970'
         ${literals.length > 0 ? `WHEN s.v2 !~ ${originPattern} THEN ${noName}` : ''}
         WHEN s.v4 IS NOT NULL AND ${pastFault('s.v4', 's.v1', 's.v2')} THEN 'has an impossible past'
-        WHEN jsonb_typeof(s.v5) <> 'object' THEN 'has impossible field stamps'
+        WHEN s.v5 IS NOT NULL AND (s.v7 OR ${fieldsFault('s.v5', 's.v1', 's.v2', 's.v4', 's.v6 IS NOT NULL')}
+          OR (s.v5 - ${columns}) <> '{}') THEN 'has impossible field stamps'
         WHEN jsonb_typeof(s.v6) <> 'array' OR s.v6 = '[]' THEN 'has impossible siblings'
         WHEN s.v6 IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(s.v6) AS e WHERE ${sibling}) THEN 'has impossible siblings'
       END)) AS fault`;
@@ -48,6 +51,10 @@ function pastFault(past: string, stamp: string, origin: string): string {
           OR jsonb_path_exists(${past}, '$.* ? (@ < 1 || @ >= $stamp || @.floor() != @)', jsonb_build_object('stamp', ${stamp})))`;
 }
 
+function fieldsFault(fields: string, stamp: string, origin: string, past: string, composed: string): string {
+  return `(jsonb_typeof(${fields}) <> 'object' OR NOT p2p.sound_fields(${fields}, ${stamp}, ${origin}, ${past}, ${composed}))`;
+}
+
 /** A sibling's image may one day stand in the table: it must be one of this very row. */
 function siblingFault({ key }: TableShape): string {
   const sameKey = key.map(
@@ -58,6 +65,7 @@ function siblingFault({ key }: TableShape): string {
           e ->> 'stamp' IS NOT NULL AND jsonb_typeof(e -> 'origin') = 'string' AND e ->> 'origin' ~ ${originPattern}
           AND jsonb_typeof(e -> 'priority') = 'number' AND e ->> 'priority' ~ '^-?[0-9]{1,9}$'
           AND (e -> 'past' = 'null' OR NOT ${pastFault(`(e -> 'past')`, `(e ->> 'stamp')::int8`, `(e ->> 'origin')`)})
+          AND (NOT e ? 'fields' OR NOT ${fieldsFault(`(e -> 'fields')`, `(e ->> 'stamp')::int8`, `(e ->> 'origin')`, `nullif(e -> 'past', 'null')`, 'false')})
           AND (e -> 'deleted' = 'true' AND e -> 'image' = 'null' OR e -> 'deleted' = 'false' AND jsonb_typeof(e -> 'image') = 'object'
             AND NOT jsonb_path_exists(e -> 'image', '$.*.type() ? (@ != "string" && @ != "null")') AND ${sameKey.join(' AND ')}) END)
         IS NOT TRUE`;

@@ -1,58 +1,133 @@
-import { type RowImage, type RowState, ruleFor, type Rules, type RowVersion, visible } from '@pgmesh/core';
+import { type RowImage, type RowState, sameFields, sameVersion } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
+import { sqlState } from '../database';
 import { inData, inMeta, keysEqual } from '../keys';
 import type { Column, TableShape } from '../table-shape';
-import { renumbering, updatedColumns } from './merge-sql';
+import { type Judgement, refusedBy } from './judge';
+import { hasState, isComposed, type KeptRow, standsAs, toStored } from './kept-row';
+import { imageOf, renumbering, updatedColumns } from './merge-sql';
 
-/** A version as it lies in the `siblings` of a metadata row. */
-export interface StoredVersion {
-  stamp: number;
-  origin: string;
-  priority: number;
-  past: Record<string, number> | null;
-  deleted: boolean;
-  image: RowImage | null;
-}
-
-/** A row with several versions, and which of them stands. */
-export interface MergedRow {
+/** A row with several versions, or that had them: how it was kept, and what it comes to. */
+export interface JudgedRow extends Judgement {
   readonly key: readonly string[];
   readonly state: RowState;
-  readonly visible: RowVersion;
+  readonly before: KeptRow;
   /** Whether the sender has all of it: then it need not be told again. */
   readonly asSent: boolean;
-  /** Whether the table's row has to change. */
-  readonly shown: boolean;
 }
 
-/** The version that stands by the rules: the same wherever the set and the rules are the same (invariant 5). */
-export function standing(shape: TableShape, rules: Rules, state: RowState, key: readonly string[]): RowVersion {
-  const { strategy } = ruleFor(rules, `${shape.schema}.${shape.table}`, key);
-  const keyColumns = shape.key.map(({ name }) => name);
-  return visible(state, { strategy, keyColumns, jsonb: new Set() }, key).main;
-}
-
-/** Writes the rows in conflict: what stands goes into the table, the set of versions into the metadata. */
-export async function writeMerged(
+/**
+ * Makes rows stand as they were judged: what is visible goes into the table, the set of versions into the metadata. Returns those
+ * that were not so already. A composed row that the table does not take leaves its conflict open.
+ */
+export async function settle<Row extends JudgedRow>(
   client: PoolClient,
   shape: TableShape,
-  merged: readonly MergedRow[],
+  rows: readonly Row[],
   via: string | null,
-): Promise<void> {
+): Promise<Row[]> {
+  const changing = rows.filter((row) => !isKept(row));
+  const isMade = ({ visible }: JudgedRow) => visible.composed && visible.image !== null;
+  const tried = await tryMade(client, shape, changing.filter(isMade));
+  const settled = [...changing.filter((row) => !isMade(row)), ...tried].filter((row) => !isKept(row));
   await show(
     client,
     shape,
-    merged.filter(({ shown }) => shown),
+    settled.filter((row) => !isMade(row) && !isShown(row)),
   );
-  const records = merged.map(({ key, state, visible, asSent }) => {
-    const { image: _image, ...version } = toStored(visible);
-    const others = state.filter((one) => one !== visible);
-    return { key, ...version, siblings: others.length > 0 ? others.map(toStored) : null, via: asSent ? via : null };
+  await keep(client, shape, settled, via);
+  return settled;
+}
+
+/** Whether nothing has to change, in the table or in the metadata. */
+function isKept(row: JudgedRow): boolean {
+  const { before, state, visible } = row;
+  return (
+    isShown(row) &&
+    standsAs(before, visible.main) &&
+    isComposed(before) === visible.composed &&
+    sameFields(before.fields ?? null, visible.fields) &&
+    hasState(before, state)
+  );
+}
+
+/** Whether the table has the visible row. A version that stood and stands is not looked into: what ALTER TABLE made of it is it. */
+function isShown({ before, visible }: JudgedRow): boolean {
+  const { image, main, composed } = visible;
+  if (before.deleted !== (image === null)) return false;
+  if (image === null || (!composed && !isComposed(before) && standsAs(before, main))) return true;
+  return Object.keys(image).every((column) => before.image?.[column] === image[column]);
+}
+
+/** What a table cannot take of one row, whatever the others are: types, NOT NULL, CHECK. */
+const refusals = /^(22|23000|23502|23514)/;
+
+/**
+ * Puts composed rows into the table: nobody wrote them so, and nobody knows yet whether they can be. Those that cannot are found by
+ * halving, and stand by the last write.
+ */
+async function tryMade<Row extends JudgedRow>(
+  client: PoolClient,
+  shape: TableShape,
+  rows: readonly Row[],
+): Promise<Row[]> {
+  if (rows.length === 0) return [];
+  await client.query('SAVEPOINT made');
+  try {
+    await show(client, shape, rows);
+    const images = await readImages(client, shape, rows);
+    await client.query('RELEASE SAVEPOINT made');
+    // As the table has it: a resolver may write 1.5 where the column says 1.50.
+    return rows.map((row, i) => ({ ...row, visible: { ...row.visible, image: images[i] ?? row.visible.image } }));
+  } catch (error) {
+    if (!refusals.test(sqlState(error) ?? '')) throw error;
+    await client.query('ROLLBACK TO SAVEPOINT made');
+    if (rows.length === 1) {
+      return rows.map((row) => ({ ...row, ...refusedBy((error as Error).message, row.state, row) }));
+    }
+    const half = rows.length >> 1;
+    return [
+      ...(await tryMade(client, shape, rows.slice(0, half))),
+      ...(await tryMade(client, shape, rows.slice(half))),
+    ];
+  }
+}
+
+async function readImages(
+  client: PoolClient,
+  shape: TableShape,
+  rows: readonly JudgedRow[],
+): Promise<(RowImage | undefined)[]> {
+  const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
+  const { rows: read } = await client.query<{ i: number; image: RowImage }>(
+    `SELECT r.i, ${imageOf(columns, 'd')} AS image FROM jsonb_to_recordset($1::jsonb) AS r (i int4, key jsonb)
+       JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inRecord)}`,
+    [JSON.stringify(rows.map(({ key }, i) => ({ i, key })))],
+  );
+  const images: (RowImage | undefined)[] = rows.map(() => undefined);
+  for (const { i, image } of read) images[i] = image;
+  return images;
+}
+
+async function keep(
+  client: PoolClient,
+  shape: TableShape,
+  rows: readonly JudgedRow[],
+  via: string | null,
+): Promise<void> {
+  if (rows.length === 0) return;
+  const records = rows.map(({ key, state, visible, asSent }) => {
+    const { main, image, fields, composed } = visible;
+    const { stamp, origin, priority, past } = toStored(main);
+    const others = composed ? state : state.filter((one) => !sameVersion(one, main));
+    const siblings = others.length > 0 ? others.map(toStored) : null;
+    return { key, stamp, origin, priority, past, fields, deleted: image === null, siblings, via: asSent ? via : null };
   });
   await client.query(
-    `UPDATE ${shape.meta} AS m SET stamp = r.stamp, origin = r.origin, priority = r.priority, past = r.past, deleted = r.deleted,
-       siblings = nullif(r.siblings, 'null'), xid = pg_current_xact_id(), via = r.via
-     FROM jsonb_to_recordset($1::jsonb) AS r (key jsonb, stamp int8, origin text, priority int4, past jsonb, deleted bool, siblings jsonb, via text)
+    `UPDATE ${shape.meta} AS m SET stamp = r.stamp, origin = r.origin, priority = r.priority, past = r.past, fields = r.fields,
+       deleted = r.deleted, siblings = r.siblings, xid = pg_current_xact_id(), via = r.via
+     FROM jsonb_to_recordset($1::jsonb) AS r
+       (key jsonb, stamp int8, origin text, priority int4, past jsonb, fields jsonb, deleted bool, siblings jsonb, via text)
      WHERE ${keysEqual(shape, inMeta('m'), inRecord)}`,
     [JSON.stringify(records)],
   );
@@ -60,10 +135,10 @@ export async function writeMerged(
 
 const inRecord = (column: Column, i: number) => parsed(column, `(r.key ->> ${i})`);
 
-/** Puts the visible versions of rows into their table. */
-async function show(client: PoolClient, shape: TableShape, rows: readonly MergedRow[]): Promise<void> {
+/** Puts the visible rows into their table. */
+async function show(client: PoolClient, shape: TableShape, rows: readonly JudgedRow[]): Promise<void> {
   const from = 'jsonb_to_recordset($1::jsonb) AS r (key jsonb, image jsonb)';
-  const removed = rows.filter(({ visible }) => visible.deleted);
+  const removed = rows.filter(({ visible }) => visible.image === null);
   if (removed.length > 0) {
     await client.query(
       `DELETE FROM ${shape.name} AS d USING ${from} WHERE ${keysEqual(shape, inData('d'), inRecord)}`,
@@ -73,11 +148,12 @@ async function show(client: PoolClient, shape: TableShape, rows: readonly Merged
   // A writer may have lacked columns that we have: they keep their values, or take their defaults.
   const put = new Map<string, { columns: readonly Column[]; records: unknown[] }>();
   for (const { key, visible } of rows) {
-    if (visible.deleted) continue;
-    const columns = shape.columns.filter(({ name }) => Object.hasOwn(visible.image!, name));
+    const { image } = visible;
+    if (image === null) continue;
+    const columns = shape.columns.filter(({ name }) => Object.hasOwn(image, name));
     const names = JSON.stringify(columns.map(({ name }) => name));
     const group = put.get(names) ?? { columns, records: [] };
-    group.records.push({ key, image: visible.image });
+    group.records.push({ key, image });
     put.set(names, group);
   }
   for (const { columns, records } of put.values()) {
@@ -98,12 +174,4 @@ async function show(client: PoolClient, shape: TableShape, rows: readonly Merged
 /** A text as its type's input function reads it. The cast of text to regclass does something else: it takes names alone. */
 function parsed({ type }: Column, text: string): string {
   return type === 'regclass' ? `regclassin(textout(${text}))` : `${text}::${type}`;
-}
-
-export function fromStored({ stamp, origin, priority, past, deleted, image }: StoredVersion): RowVersion {
-  return { stamp, origin, priority, past: past ?? {}, deleted, image };
-}
-
-function toStored({ stamp, origin, priority, past, deleted, image }: RowVersion): StoredVersion {
-  return { stamp, origin, priority, past: Object.keys(past).length > 0 ? past : null, deleted, image };
 }

@@ -2,8 +2,8 @@
 -- prepared for at every write, for a fifth of what capture costs.
 IF TG_OP = 'UPDATE' THEN
   -- A full join is never a nested loop, whatever size the plan was made for.
-  INSERT INTO {{meta}} AS m ({{keys}}, stamp, origin, priority, deleted, xid)
-  SELECT {{keyOfEither}}, now_us, {{origin}}, {{priority}}, n.{{firstKey}} IS NULL, pg_current_xact_id()
+  INSERT INTO {{meta}} AS m ({{keys}}, stamp, origin, priority, deleted, xid{{fieldsColumn}})
+  SELECT {{keyOfEither}}, now_us, {{origin}}, {{priority}}, n.{{firstKey}} IS NULL, pg_current_xact_id(){{keptFields}}
   FROM old_rows AS o FULL JOIN new_rows AS n ON {{newIsOld}}
   WHERE CASE
     WHEN n.{{firstKey}} IS NULL THEN NOT {{has}}({{keyOfOld}})
@@ -11,7 +11,7 @@ IF TG_OP = 'UPDATE' THEN
     WHEN o.{{firstKey}} IS NULL THEN true
     ELSE o.* *<> n.*
   END
-  ON CONFLICT ({{keys}}) DO UPDATE SET {{supersession}};
+  ON CONFLICT ({{keys}}) DO UPDATE SET {{supersessionByUpdate}};
 ELSIF TG_OP = 'INSERT' THEN
   INSERT INTO {{meta}} AS m ({{keys}}, stamp, origin, priority, deleted, xid)
   SELECT {{keyOfNew}}, now_us, {{origin}}, {{priority}}, false, pg_current_xact_id()

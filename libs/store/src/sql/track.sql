@@ -1,7 +1,8 @@
 -- The versions of the rows of {{name}}, by its primary key (key1, key2, …, so that no column's name can clash).
 --
 -- `past` is NULL while the row has been written by one origin only; `siblings` while nothing is concurrent; `fields` outside of
--- merge-fields. `via` is the peer that the version came by, NULL when it was written here. `xid` orders the feed.
+-- merge-fields. A row that is composed of several versions is nobody's: the version under whose name it stands then lies whole in
+-- `siblings`, beside the others. `via` is the peer that the version came by, NULL when it was written here. `xid` orders the feed.
 CREATE TABLE {{meta}} (
   {{keyDefinitions}},
   stamp    bigint  NOT NULL,

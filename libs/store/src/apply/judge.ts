@@ -1,0 +1,101 @@
+import {
+  keepsFields,
+  leftOpen,
+  type Resolver,
+  ResolverTimeout,
+  type RowState,
+  type RuleEntry,
+  ruleFor,
+  type Rules,
+  visible,
+  type Visible,
+} from '@pgmesh/core';
+import { createContext, Script } from 'node:vm';
+import type { TableShape } from '../table-shape';
+
+export type Resolvers = Readonly<Record<string, Resolver>>;
+
+/** What a set of versions comes to, and the rule by which. */
+export interface Judgement {
+  readonly rule: RuleEntry;
+  readonly visible: Visible;
+}
+
+/** How long a resolver that hung is not asked again, in milliseconds: rows stay locked while it is waited for. */
+const rest = 10_000;
+
+/** Decides which row stands for a set of versions, by the rules in force (libs/core: visible). */
+export class Judge {
+  private readonly resting = new Map<string, number>();
+
+  constructor(
+    public rules: Rules,
+    private readonly resolvers: Resolvers = {},
+    /** Milliseconds that a resolver may take for two versions. */
+    private readonly limit = 250,
+  ) {}
+
+  judge(shape: TableShape, state: RowState, key: readonly string[]): Judgement {
+    const rule = ruleFor(this.rules, `${shape.schema}.${shape.table}`, key);
+    const keyColumns = shape.key.map(({ name }) => name);
+    const resolver = rule.resolver === null ? undefined : this.limited(rule.resolver);
+    const jsonb = new Set(shape.columns.filter(({ base }) => base === 'jsonb').map(({ name }) => name));
+    return { rule, visible: visible(state, { strategy: rule.strategy, resolver, keyColumns, jsonb }, key) };
+  }
+
+  /** Whether writes to the table need field stamps. */
+  keepsFields({ schema, table }: Pick<TableShape, 'schema' | 'table'>): boolean {
+    return keepsFields(this.rules, `${schema}.${table}`);
+  }
+
+  /** The resolvers that rules name and nobody has registered. */
+  unregistered(rules: Rules): string[] {
+    const named = rules.flatMap(({ resolver }) => (resolver === null ? [] : [resolver]));
+    return [...new Set(named.filter((name) => !Object.hasOwn(this.resolvers, name)))];
+  }
+
+  get registered(): readonly string[] {
+    return Object.keys(this.resolvers).sort();
+  }
+
+  private limited(name: string): Resolver | undefined {
+    const resolver = Object.hasOwn(this.resolvers, name) ? this.resolvers[name] : undefined;
+    return (
+      resolver &&
+      ((...sides) => {
+        if (performance.now() < (this.resting.get(name) ?? 0)) throw new ResolverTimeout(this.limit);
+        try {
+          return withinTime(this.limit, () => resolver(...sides));
+        } catch (error) {
+          if (error instanceof ResolverTimeout) this.resting.set(name, performance.now() + rest);
+          throw error;
+        }
+      })
+    );
+  }
+}
+
+/** The judgement once the database has refused the row that the rule makes. */
+export function refusedBy(message: string, state: RowState, { rule }: Judgement): Judgement {
+  return { rule, visible: leftOpen(state, { kind: 'refused', message }) };
+}
+
+const context = createContext(Object.create(null) as { work?: () => unknown });
+const call = new Script('work()');
+
+/**
+ * Calls a function that is not ours, and breaks it off after `limit` milliseconds, loops and catastrophic patterns included: the
+ * watchdog ends whatever JavaScript runs, in which context it was written makes no difference. 0.1 ms a call.
+ * @throws ResolverTimeout
+ */
+function withinTime<T>(limit: number, work: () => T): T {
+  context.work = work;
+  try {
+    return call.runInContext(context, { timeout: limit }) as T;
+  } catch (error) {
+    if ((error as { code?: unknown } | null)?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw new ResolverTimeout(limit);
+    throw error;
+  } finally {
+    context.work = undefined;
+  }
+}

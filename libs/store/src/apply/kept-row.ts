@@ -1,0 +1,46 @@
+import { type Fields, type RowImage, type RowState, type RowVersion, sameState, sameVersion } from '@pgmesh/core';
+
+/** A version as it lies in the `siblings` of a metadata row. */
+export interface StoredVersion {
+  readonly stamp: number;
+  readonly origin: string;
+  readonly priority: number;
+  readonly past: Record<string, number> | null;
+  readonly deleted: boolean;
+  readonly image: RowImage | null;
+  readonly fields?: Fields | null;
+}
+
+/** What is kept of a row: the version that stands, what the table shows (`image`, `deleted`, `fields`), and the others. */
+export interface KeptRow extends StoredVersion {
+  readonly siblings: readonly StoredVersion[] | null;
+}
+
+/** Whether the table shows no version as it is, but a row composed of several: then the one that stands lies whole among the siblings. */
+export function isComposed({ siblings, ...row }: KeptRow): boolean {
+  return siblings?.some((one) => one.stamp === row.stamp && one.origin === row.origin) ?? false;
+}
+
+/** All of a row's versions. */
+export function stateOf(row: KeptRow): RowState {
+  const others = (row.siblings ?? []).map(fromStored);
+  return isComposed(row) ? others : [fromStored({ ...row, image: row.deleted ? null : row.image }), ...others];
+}
+
+function fromStored({ stamp, origin, priority, past, deleted, image, fields }: StoredVersion): RowVersion {
+  return { stamp, origin, priority, past: past ?? {}, deleted, image, ...(fields && { fields }) };
+}
+
+export function toStored({ stamp, origin, priority, past, deleted, image, fields }: RowVersion): StoredVersion {
+  const known = Object.keys(past).length > 0 ? past : null;
+  return { stamp, origin, priority, past: known, deleted, image, ...(fields && { fields }) };
+}
+
+/** Whether a row is kept with these versions, whichever of them stands. */
+export function hasState(row: KeptRow, state: RowState): boolean {
+  return sameState(stateOf(row), state);
+}
+
+export function standsAs(row: KeptRow, version: RowVersion): boolean {
+  return sameVersion(row as unknown as RowVersion, version);
+}
