@@ -189,6 +189,7 @@ async function cover(
     [...key],
   );
   if (there.length > 0 !== wanted) throw stopped(shape);
+  await client.query(`SELECT pg_notify('p2p', '')`);
   if (covered[0]) return covered[0];
   const known = `${shape.name} has no row with the key ${JSON.stringify(key)}`;
   throw wanted

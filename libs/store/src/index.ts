@@ -1,3 +1,5 @@
+export type { ConflictBook, ConflictDecision, ConflictPage, ConflictQuery } from './conflicts/book';
+export type { ConflictNote, ConflictView, NamedVersion, VersionView } from './conflicts/view';
 export { openPool } from './database';
 export { detach } from './detach';
 export * from './embedded';

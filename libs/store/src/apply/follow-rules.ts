@@ -1,13 +1,14 @@
-import { formatRules, type Rules, sameVersion } from '@pgmesh/core';
+import { formatRules, type Rules, type RowVersion, sameVersion } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type JudgedRow, recordConflicts } from '../conflicts/record';
 import type { Connections } from '../connections';
 import { sqlState } from '../database';
 import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
 import type { TableShape } from '../table-shape';
 import { concurrentBatch, imageOf } from './merge-sql';
 import { begin } from './merge-transaction';
-import { fromStored, type MergedRow, standing, type StoredVersion, writeMerged } from './standing';
+import { fromStored, judge, type MergedRow, type StoredVersion, writeMerged } from './standing';
 
 interface OpenRow extends StoredVersion {
   key: string[];
@@ -65,16 +66,25 @@ async function showBatch(
      ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch} FOR UPDATE OF m`,
     [...after],
   );
-  const changed = rows.flatMap((row) => shownAnew(shape, rules, row));
+  const judged = rows.map((row) => judgedAnew(shape, rules, row));
+  const changed = judged.flatMap(({ row, main }) => shownAnew(row, main));
   if (changed.length > 0) await writeMerged(client, shape, changed, null);
+  await recordConflicts(
+    client,
+    shape,
+    judged.map(({ row }) => row),
+  );
   return rows.length < concurrentBatch ? null : rows.at(-1)!.key;
 }
 
-function shownAnew(shape: TableShape, rules: Rules, row: OpenRow): MergedRow[] {
+function judgedAnew(shape: TableShape, rules: Rules, row: OpenRow): { row: JudgedRow; main: RowVersion } {
   const main = fromStored({ ...row, image: row.deleted ? null : row.image });
   const state = [main, ...row.siblings.map(fromStored)];
-  const visible = standing(shape, rules, state, row.key);
-  return sameVersion(visible, main) ? [] : [{ key: row.key, state, visible, asSent: false, shown: true }];
+  return { row: { key: row.key, before: state, state, ...judge(shape, rules, state, row.key) }, main };
+}
+
+function shownAnew({ key, state, visible: { main: visible } }: JudgedRow, main: RowVersion): MergedRow[] {
+  return sameVersion(visible, main) ? [] : [{ key, state, visible, asSent: false, shown: true }];
 }
 
 /** One transaction that capture leaves alone; begun again when a user's transaction stands in its way. */

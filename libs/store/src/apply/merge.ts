@@ -2,6 +2,8 @@ import type { Rules } from '@pgmesh/core';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { prepared } from '../prepared';
 import { mergeStatements, type MergeStatements } from './merge-sql';
+import { type RecordedConflict } from '../conflicts/record';
+import { recordArrived } from '../conflicts/arrived';
 import { resolveConcurrent } from './resolve';
 import type { Stage } from './stage';
 import { assertSound, repeatedKeys, type Soundness } from './soundness';
@@ -20,6 +22,8 @@ export interface MergeOptions {
 export interface Merged {
   readonly changed: number;
   readonly conflicts: number;
+  /** Their records, but for those beyond `notedMost`. */
+  readonly noted: readonly RecordedConflict[];
 }
 
 /**
@@ -100,7 +104,7 @@ export class StageMerge {
   /** What was neither known nor newer: rows that are new here, and conflicts. */
   private async mergeRest(client: PoolClient, won: number): Promise<Merged> {
     const { stage, statements, options } = this;
-    if (won === stage.count) return { changed: won, conflicts: 0 };
+    if (won === stage.count) return { changed: won, conflicts: 0, noted: [] };
     const {
       matched = 0,
       concurrent = 0,
@@ -113,10 +117,11 @@ export class StageMerge {
       const inserted = (await client.query(this.query(statements.putNew(careful)))).rowCount;
       const { rows } = await client.query<Counts>(this.query(statements.markNew(careful), [options.via]));
       if (rows[0]!.marked !== fresh || rows[0]!.live !== inserted) throw new Collision(this);
+      if (rows[0]!.in_conflict! > 0) await recordArrived(client, stage.shape, options.rules);
     }
-    if (concurrent === 0) return { changed: won + fresh, conflicts: 0 };
+    if (concurrent === 0) return { changed: won + fresh, conflicts: 0, noted: [] };
     const resolved = await resolveConcurrent(client, stage, statements, options.via, options.rules);
-    return { changed: won + fresh + resolved.changed, conflicts: resolved.conflicts };
+    return { ...resolved, changed: won + fresh + resolved.changed };
   }
 
   /** After a collision: refuses a part that collided with itself. */
@@ -134,4 +139,6 @@ export class StageMerge {
   }
 }
 
-type Counts = Partial<Record<'removed' | 'put' | 'matched' | 'concurrent' | 'left_over' | 'marked' | 'live', number>>;
+type Counts = Partial<
+  Record<'removed' | 'put' | 'matched' | 'concurrent' | 'left_over' | 'marked' | 'live' | 'in_conflict', number>
+>;

@@ -1,10 +1,11 @@
 import { mergeStates, type RowImage, type Rules, sameState, sameVersion } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { assertShapes, type TableShape } from '../table-shape';
+import { type JudgedRow, type RecordedConflict, recordConflicts } from '../conflicts/record';
 import { concurrentBatch, type MergeStatements } from './merge-sql';
 import { repeatedKeys } from './soundness';
 import type { Stage } from './stage';
-import { fromStored, type MergedRow, standing, type StoredVersion, writeMerged } from './standing';
+import { fromStored, judge, type MergedRow, type StoredVersion, writeMerged } from './standing';
 
 interface ConcurrentRow extends StoredVersion {
   key: string[];
@@ -25,7 +26,12 @@ export interface Resolution {
   readonly changed: number;
   /** Rows that are in conflict now and were not, or with more versions than before. */
   readonly conflicts: number;
+  /** Their records, the first `notedMost` of them. */
+  readonly noted: readonly RecordedConflict[];
 }
+
+/** Conflicts of a window that are told one by one; the others are counted. */
+export const notedMost = 1000;
 
 /**
  * Merges the rows whose versions are concurrent with ours: the union of both sets less what is covered, and the visible row by
@@ -41,6 +47,7 @@ export async function resolveConcurrent(
 ): Promise<Resolution> {
   let changed = 0;
   let conflicts = 0;
+  const noted: RecordedConflict[] = [];
   let after: readonly string[] = [];
   await assertShapes(client, [stage.shape]);
   await client.query(statements.lockConcurrent, [...stage.literals]);
@@ -51,9 +58,16 @@ export async function resolveConcurrent(
       throw repeatedKeys(stage);
     const merged = rows.map((row) => mergeRow(stage.shape, rules, row)).filter((row) => row.changed);
     if (merged.length > 0) await writeMerged(client, stage.shape, merged, via);
+    const recorded = await recordConflicts(
+      client,
+      stage.shape,
+      merged.map(({ judged }) => judged),
+    );
+    const found = new Set(merged.filter((row) => row.conflict).map(({ key }) => key));
+    noted.push(...recorded.filter(({ key }) => found.has(key as string[])).slice(0, notedMost - noted.length));
     changed += merged.length;
-    conflicts += merged.filter((row) => row.conflict).length;
-    if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0)) return { changed, conflicts };
+    conflicts += found.size;
+    if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0)) return { changed, conflicts, noted };
     after = rows.at(-1)!.key;
   }
 }
@@ -61,6 +75,7 @@ export async function resolveConcurrent(
 interface MergedConflict extends MergedRow {
   readonly changed: boolean;
   readonly conflict: boolean;
+  readonly judged: JudgedRow;
 }
 
 function mergeRow(shape: TableShape, rules: Rules, row: ConcurrentRow): MergedConflict {
@@ -76,7 +91,8 @@ function mergeRow(shape: TableShape, rules: Rules, row: ConcurrentRow): MergedCo
   });
   const theirs = [arrived, ...(row.v6 ?? []).map(fromStored)];
   const state = mergeStates(ours, theirs);
-  const visible = standing(shape, rules, state, row.key);
+  const { rule, visible: shown } = judge(shape, rules, state, row.key);
+  const visible = shown.main;
   return {
     key: row.key,
     state,
@@ -86,5 +102,6 @@ function mergeRow(shape: TableShape, rules: Rules, row: ConcurrentRow): MergedCo
     asSent: sameState(state, theirs),
     shown: !sameVersion(visible, main),
     conflict: state.length > 1 && state.length > ours.length,
+    judged: { key: row.key, before: ours, state, visible: shown, rule },
   };
 }

@@ -1,4 +1,13 @@
-import { type RowImage, type RowState, ruleFor, type Rules, type RowVersion, visible } from '@pgmesh/core';
+import {
+  type RowImage,
+  type RowState,
+  type RuleEntry,
+  ruleFor,
+  type Rules,
+  type RowVersion,
+  type Visible,
+  visible,
+} from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { inData, inMeta, keysEqual } from '../keys';
 import type { Column, TableShape } from '../table-shape';
@@ -26,10 +35,15 @@ export interface MergedRow {
 }
 
 /** The version that stands by the rules: the same wherever the set and the rules are the same (invariant 5). */
-export function standing(shape: TableShape, rules: Rules, state: RowState, key: readonly string[]): RowVersion {
-  const { strategy } = ruleFor(rules, `${shape.schema}.${shape.table}`, key);
+export function judge(
+  shape: TableShape,
+  rules: Rules,
+  state: RowState,
+  key: readonly string[],
+): { readonly rule: RuleEntry; readonly visible: Visible } {
+  const rule = ruleFor(rules, `${shape.schema}.${shape.table}`, key);
   const keyColumns = shape.key.map(({ name }) => name);
-  return visible(state, { strategy, keyColumns, jsonb: new Set() }, key).main;
+  return { rule, visible: visible(state, { strategy: rule.strategy, keyColumns, jsonb: new Set() }, key) };
 }
 
 /** Writes the rows in conflict: what stands goes into the table, the set of versions into the metadata. */
