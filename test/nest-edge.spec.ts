@@ -82,6 +82,7 @@ describe('the endpoints', () => {
       last_sync: null,
       sync_running: false,
       conflicts_resolved: 0,
+      conflicts_open: 0,
       tables: ['public.products'],
       tables_synced: 1,
       peers: [],
