@@ -87,7 +87,8 @@ $$;
 
 -- Rows that have, or had, several concurrent versions: one record from the first sibling until a version covers them all.
 -- `open` says why somebody has to decide, and is NULL where the rule did (libs/core: OpenReason). `versions` are all that were ever
--- part of the set, `winner` the one under whose name the row stood last, `ended_by` the one that covered them.
+-- part of the set, but for `left_out` old ones; `winner` is the one under whose name the row stood last, `ended_by` the one that
+-- covered them.
 CREATE TABLE p2p.conflict (
   id         bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
   table_id   integer     NOT NULL,
@@ -102,7 +103,8 @@ CREATE TABLE p2p.conflict (
   decided_by text        NOT NULL,
   open       jsonb,
   winner     jsonb       NOT NULL,
-  versions   jsonb       NOT NULL
+  versions   jsonb       NOT NULL,
+  left_out   integer     NOT NULL DEFAULT 0
 );
 
 CREATE UNIQUE INDEX ON p2p.conflict (table_id, p2p.key_digest(key)) WHERE ended_at IS NULL;

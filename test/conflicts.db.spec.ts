@@ -130,6 +130,24 @@ describe('A conflict', () => {
     expect(await only(b)).toMatchObject({ ended_by: { node_id: 'b' } });
   });
 
+  it('keeps the present set and a hundred old versions, and says how many it left out', async () => {
+    await using made = await nodes('ab');
+    const [a, b] = made;
+    await disagree(made);
+    for (let i = 1; i <= 104; i++) {
+      await b.sql(`UPDATE t SET x = $1`, [`of b, ${i}`]);
+      await pull(b, a);
+    }
+    const { versions, versions_left_out } = await only(a);
+    // The first of b has not been pulled; 103 of its versions were replaced.
+    expect([versions.length, versions_left_out]).toEqual([102, 3]);
+    expect([versions[0]!.row!.x, versions[1]!.row!.x, versions.at(-1)!.row!.x]).toEqual([
+      'of a',
+      'of b, 4',
+      'of b, 104',
+    ]);
+  });
+
   it('is ended by a local write, seen by the list and by the upkeep', async () => {
     await using made = await nodes('ab', { rules: rules('manual') });
     const [a, b] = made;
@@ -246,6 +264,17 @@ describe('The list of conflicts', () => {
     await a.store.conflicts.resolve(open.id, { row: null });
     await a.store.keepUp();
     expect(await listed(a)).toEqual([]);
+  });
+
+  it('is there while a table is altered', async () => {
+    await using made = await nodes('ab');
+    const [a, b] = made;
+    await disagree(made);
+    await settle(a, b);
+    await a.sql('ALTER TABLE t ALTER id TYPE text');
+    expect(await only(a)).toMatchObject({ key: { id: '1' }, ended_at: null });
+    await a.store.keepUp();
+    expect(await only(a)).toMatchObject({ key: { id: '1' }, ended_at: null });
   });
 
   it('loses a table with the table', async () => {

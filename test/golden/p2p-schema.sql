@@ -13,6 +13,7 @@ TABLE conflict
   open jsonb
   winner jsonb NOT NULL
   versions jsonb NOT NULL
+  left_out integer NOT NULL DEFAULT 0
   PRIMARY KEY (id)
 
 TABLE meta_1

@@ -1,11 +1,11 @@
 import type { RowImage } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
-import { rethrowAway } from '../database';
+import { rethrowAway, sqlState } from '../database';
 import { decideIn, type VersionName } from '../decide';
 import type { NodeIdentity } from '../identity';
 import { inData, inMeta, keysEqual } from '../keys';
-import type { Shapes } from '../shapes';
+import { isShapeChange, type Shapes } from '../shapes';
 import type { TableShape } from '../table-shape';
 import { typed } from '../typed-text';
 import { usersWrite } from '../users-write';
@@ -58,7 +58,7 @@ export class ConflictBook {
     ];
     const filter = conditions.filter(Boolean).join(' AND ') || 'true';
     try {
-      await endSettled(this.pool, this.shapes.all);
+      await this.endSettled();
       const { rows } = await this.pool.query<ConflictRow & { found: number }>(
         `SELECT * FROM (
            SELECT c.*, count(*) OVER () AS found, coalesce(sum(octet_length(c.versions::text))
@@ -78,7 +78,7 @@ export class ConflictBook {
   /** @throws Problem `not_found`, `unavailable` */
   async find(id: number): Promise<ConflictView> {
     try {
-      await endSettled(this.pool, this.shapes.all);
+      await this.endSettled();
       const record = await read(this.pool, id);
       return this.view(record)[0] ?? unknown(id);
     } catch (error) {
@@ -137,6 +137,16 @@ export class ConflictBook {
       [id, JSON.stringify({ stamp, origin })],
     );
     return ended[0]!;
+  }
+
+  /** Not where a table is being altered: its records are looked after once its metadata has followed. */
+  private async endSettled(): Promise<void> {
+    try {
+      await endSettled(this.pool, this.shapes.all);
+    } catch (error) {
+      if (!isShapeChange(sqlState(error), String(error))) throw error;
+      await this.shapes.refresh();
+    }
   }
 
   /** None for a table that has just been taken out of sharing. */

@@ -89,14 +89,23 @@ const endRecords = `UPDATE p2p.conflict AS c
   SET ended_at = clock_timestamp(), updated_at = clock_timestamp(), ended_by = r.ended_by
   FROM jsonb_to_recordset($2::jsonb) AS r (key jsonb, ended_by jsonb) WHERE ${isRecord(keyOf('r.key'))}`;
 
+/** Versions that a record keeps besides those of the present set, the newest: two nodes that hear each other one way only, and a busy row. */
+export const keptVersions = 100;
+
 /** Whatever was part of the set stays in the record, though a later version of the same writer has replaced it. */
 const putRecords = `INSERT INTO p2p.conflict AS c (table_id, key, strategy, resolver, prefix, decided_by, open, winner, versions)
   SELECT $1::int4, ${keyOf('r.key')}, r.strategy, r.resolver, r.prefix, r.decided_by, nullif(r.open, 'null'), r.winner, r.versions
   FROM jsonb_to_recordset($2::jsonb) AS r (n int4, key jsonb, strategy text, resolver text, prefix text, decided_by text, open jsonb,
     winner jsonb, versions jsonb) ORDER BY r.n
   ON CONFLICT (table_id, p2p.key_digest(key)) WHERE ended_at IS NULL DO UPDATE
-    SET updated_at = clock_timestamp(), strategy = excluded.strategy, resolver = excluded.resolver, prefix = excluded.prefix,
-      decided_by = excluded.decided_by, open = excluded.open, winner = excluded.winner,
-      versions = c.versions || coalesce((SELECT jsonb_agg(v) FROM jsonb_array_elements(excluded.versions) AS v WHERE NOT EXISTS (
-        SELECT FROM jsonb_array_elements(c.versions) AS w WHERE w -> 'stamp' = v -> 'stamp' AND w -> 'origin' = v -> 'origin')), '[]')
+  SET updated_at = clock_timestamp(), strategy = excluded.strategy, resolver = excluded.resolver, prefix = excluded.prefix,
+    decided_by = excluded.decided_by, open = excluded.open, winner = excluded.winner,
+    (versions, left_out) = (
+      SELECT excluded.versions || coalesce(jsonb_agg(k.version) FILTER (WHERE k.place <= ${keptVersions}), '[]'),
+        c.left_out + count(*) FILTER (WHERE k.place > ${keptVersions})
+      FROM (
+        SELECT v AS version, row_number() OVER (ORDER BY (v ->> 'stamp')::int8 DESC) AS place FROM jsonb_array_elements(c.versions) AS v
+        WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(excluded.versions) AS w
+          WHERE w -> 'stamp' = v -> 'stamp' AND w -> 'origin' = v -> 'origin')
+      ) AS k)
   RETURNING c.id, c.key`;

@@ -12,6 +12,7 @@ export interface ConflictRow extends ConflictFacts {
   readonly ended_at: Date | null;
   readonly ended_by: VersionName | null;
   readonly versions: readonly RecordedVersion[];
+  readonly left_out: number;
 }
 
 /** A version's name, with the node in it. */
@@ -58,6 +59,8 @@ export interface ConflictView extends ConflictNote {
   readonly ended_by: NamedVersion | null;
   /** All that were ever part of the set, in their order. */
   readonly versions: readonly VersionView[];
+  /** How many old ones are missing there: a hundred are kept besides those of the present set. */
+  readonly versions_left_out: number;
 }
 
 export function noteOf(shape: TableShape, { id, ...facts }: RecordedConflict): ConflictNote {
@@ -74,7 +77,7 @@ export function noteOf(shape: TableShape, { id, ...facts }: RecordedConflict): C
 }
 
 export function viewOf(shape: TableShape, record: ConflictRow): ConflictView {
-  const { ended_at, ended_by, versions } = record;
+  const { ended_at, ended_by, versions, left_out } = record;
   const note = noteOf(shape, record);
   // What was open is nobody's to decide once it has ended.
   const isOpen = record.open !== null && ended_at === null;
@@ -88,6 +91,7 @@ export function viewOf(shape: TableShape, record: ConflictRow): ConflictView {
     ended_at: ended_at?.toISOString() ?? null,
     ended_by: ended_by && named(ended_by),
     versions: sorted.map(versionView),
+    versions_left_out: left_out,
   };
 }
 
