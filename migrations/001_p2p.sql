@@ -83,6 +83,37 @@ CREATE TABLE p2p.unversioned (
   image    jsonb   NOT NULL
 );
 
+-- A key's text as something that an index takes at any length.
+CREATE FUNCTION p2p.key_digest(key text[]) RETURNS bytea LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT sha256(convert_to(to_json($1)::text, 'UTF8'))
+$$;
+
+-- Rows that have, or had, several concurrent versions: one record from the first sibling until a version covers them all.
+-- `open` says why somebody has to decide, and is NULL where the rule did (libs/core: OpenReason). `versions` are all that were ever
+-- part of the set, but for `left_out` old ones; `winner` is the one under whose name the row stood last, `ended_by` the one that
+-- covered them.
+CREATE TABLE p2p.conflict (
+  id         bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+  table_id   integer     NOT NULL,
+  key        text[]      NOT NULL,
+  opened_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  ended_at   timestamptz,
+  ended_by   jsonb,
+  strategy   text        NOT NULL,
+  resolver   text,
+  prefix     text,
+  decided_by text        NOT NULL,
+  open       jsonb,
+  winner     jsonb       NOT NULL,
+  versions   jsonb       NOT NULL,
+  left_out   integer     NOT NULL DEFAULT 0
+);
+
+CREATE UNIQUE INDEX ON p2p.conflict (table_id, p2p.key_digest(key)) WHERE ended_at IS NULL;
+CREATE INDEX ON p2p.conflict (id) WHERE ended_at IS NULL AND open IS NOT NULL;
+CREATE INDEX ON p2p.conflict (updated_at);
+
 -- Ends a transaction that applies a window over such rows: they are given their versions first, or they would be lost.
 CREATE FUNCTION p2p.assert_versioned(tables integer[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

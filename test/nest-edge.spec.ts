@@ -82,6 +82,7 @@ describe('the endpoints', () => {
       last_sync: null,
       sync_running: false,
       conflicts_resolved: 0,
+      conflicts_open: 0,
       tables: ['public.products'],
       tables_synced: 1,
       peers: [],
@@ -121,7 +122,14 @@ describe('the endpoints', () => {
     expect((await raw(node.url, { path: '/docs' })).text).toContain('swagger');
     const { paths } = JSON.parse((await raw(node.url, { path: '/docs-json' })).text) as { paths: object };
     expect(Object.keys(paths)).toEqual(
-      expect.arrayContaining(['/p2p/status', '/p2p/peers', '/p2p/table/{table}/changes', '/health/ready']),
+      expect.arrayContaining([
+        '/p2p/status',
+        '/p2p/peers',
+        '/p2p/table/{table}/changes',
+        '/p2p/conflicts',
+        '/p2p/conflicts/{id}/resolve',
+        '/health/ready',
+      ]),
     );
   });
 

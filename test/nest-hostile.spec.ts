@@ -39,6 +39,47 @@ describe('trap hostile 400: what cannot be read is refused', () => {
     await refused(post('/p2p/hello', body), 400);
   });
 
+  it.each([
+    ['bad JSON', '{"row": '],
+    ['__proto__', '{"row": {"__proto__": "x"}}'],
+    ['a list for a row', '{"row": []}'],
+    ['a text for a row', '{"row": "x"}'],
+    ['a value that is no text', '{"row": {"x": true}}'],
+    ['a nested value', '{"row": {"x": {"y": "z"}}}'],
+    ['nesting of 10,000', '{"row": {"x": ' + '['.repeat(10_000) + ']'.repeat(10_000) + '}}'],
+    ['a stamp that is no whole number', '{"version": {"stamp": 1.5, "origin": "a"}}'],
+    ['a stamp beyond 2^53', '{"version": {"stamp": 9007199254740993, "origin": "a"}}'],
+    ['a version without origin', '{"version": {"stamp": 1}}'],
+    ['an unknown member', '{"row": null, "x": 1}'],
+    ['nothing', '{}'],
+    ['both', '{"row": null, "version": {"stamp": 1, "origin": "a"}}'],
+  ])('a decision of a conflict: %s', async (_what, body) => {
+    node.store.asked = [];
+    await refused(post('/p2p/conflicts/1/resolve', body), 400);
+    expect(node.store.asked).toEqual([]);
+  });
+
+  it.each([
+    'limit=0',
+    'limit=-1',
+    'limit=501',
+    'limit=1e2',
+    'status=closed',
+    'status=',
+    'x=1',
+    'status=open&status=open',
+  ])('conflicts?%s', async (query) => {
+    await refused(get(`/p2p/conflicts?${query}`), 400);
+  });
+
+  it.each(['x', '-1', '1.5', '0x1', '9'.repeat(40), '%00', '1;2'])(
+    'a conflict whose id is %s is not there',
+    async (id) => {
+      await refused(get(`/p2p/conflicts/${id}`), 404);
+      await refused(post(`/p2p/conflicts/${id}/resolve`, '{"row": null}'), 404);
+    },
+  );
+
   it('a greeting without its members', async () => {
     await refused(post('/p2p/hello', hello), 400);
   });

@@ -1,3 +1,21 @@
+TABLE conflict
+  id bigint NOT NULL
+  table_id integer NOT NULL
+  key text[] NOT NULL
+  opened_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  updated_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  ended_at timestamp with time zone
+  ended_by jsonb
+  strategy text NOT NULL
+  resolver text
+  prefix text
+  decided_by text NOT NULL
+  open jsonb
+  winner jsonb NOT NULL
+  versions jsonb NOT NULL
+  left_out integer NOT NULL DEFAULT 0
+  PRIMARY KEY (id)
+
 TABLE meta_1
   key1 uuid NOT NULL
   key2 integer NOT NULL
@@ -83,6 +101,14 @@ TABLE unversioned
   table_id integer NOT NULL
   image jsonb NOT NULL
 
+CREATE INDEX conflict_id_idx ON p2p.conflict USING btree (id) WHERE ((ended_at IS NULL) AND (open IS NOT NULL))
+
+CREATE UNIQUE INDEX conflict_pkey ON p2p.conflict USING btree (id)
+
+CREATE UNIQUE INDEX conflict_table_id_key_digest_idx ON p2p.conflict USING btree (table_id, p2p.key_digest(key)) WHERE (ended_at IS NULL)
+
+CREATE INDEX conflict_updated_at_idx ON p2p.conflict USING btree (updated_at)
+
 CREATE UNIQUE INDEX meta_1_pkey ON p2p.meta_1 USING btree (key1, key2)
 
 CREATE INDEX meta_1_xid_idx ON p2p.meta_1 USING btree (xid)
@@ -100,6 +126,8 @@ CREATE UNIQUE INDEX tick_pkey ON p2p.tick USING btree (at)
 CREATE UNIQUE INDEX tracked_table_pkey ON p2p.tracked_table USING btree (id)
 
 CREATE UNIQUE INDEX tracked_table_relation_key ON p2p.tracked_table USING btree (relation)
+
+SEQUENCE conflict_id_seq FROM 1 TO 9223372036854775807
 
 SEQUENCE sync_history_id_seq FROM 1 TO 9223372036854775807
 
@@ -354,6 +382,15 @@ AS $function$
   FROM jsonb_each(CASE WHEN jsonb_typeof($1) = 'object' AND jsonb_typeof($2) = 'object' THEN $2 END) AS e
   -- As text: 1.0 and 1.00 are equal to jsonb.
   WHERE ($1 -> e.key)::text = e.value::text
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.key_digest(key text[])
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT sha256(convert_to(to_json($1)::text, 'UTF8'))
 $function$
 
 CREATE OR REPLACE FUNCTION p2p.past_of_write(past jsonb, origin text, stamp bigint, siblings jsonb, writer text)

@@ -20,8 +20,8 @@ class Listener implements AsyncDisposable {
     return listener;
   }
 
-  of(type: MeshEvent['type']): object[] {
-    return this.heard.filter((event) => event.type === type);
+  of<Type extends MeshEvent['type']>(type: Type): Extract<MeshEvent, { type: Type }>[] {
+    return this.heard.filter((event): event is Extract<MeshEvent, { type: Type }> => event.type === type);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -57,6 +57,27 @@ it('a WebSocket client hears of plain SQL on another node, at the receiver and a
     expect(sentReviews.of('changes_sent')).toEqual([expect.objectContaining({ tables: { 'public.reviews': 1 } })]);
   });
   expect(ofReviews.heard.map(({ type }) => type)).toEqual(['hello', 'changes_received']);
+});
+
+it('a conflict is told when it is found and when somebody has decided it, by table if a client asks', async () => {
+  const before = (id: string) => `INSERT INTO products VALUES (1, '${id}'); INSERT INTO reviews VALUES (1, '${id}')`;
+  await using mesh = await startMesh('a <-> b', schema, { before: { a: before('a'), b: before('b') } });
+  const a = mesh.node('a');
+  await mesh.connected();
+  await using all = await Listener.to(a, '?types=conflict_ended');
+  await using ofReviews = await Listener.to(a, '?types=conflict_ended&tables=reviews');
+  const told = a.events.filter((event) => event.type === 'conflict');
+  expect(told.map(({ peer, table, key }) => ({ peer, table, key }))).toEqual([
+    { peer: 'b', table: 'public.products', key: { id: '1' } },
+    { peer: 'b', table: 'public.reviews', key: { id: '1' } },
+  ]);
+  for (const { id } of told) await a.ask(`conflicts/${id}/resolve`, 'POST', { row: null });
+  await eventually('both are told, and to each who asked', () => {
+    expect(all.of('conflict_ended').map(({ table }) => table)).toEqual(told.map(({ table }) => table));
+    expect(ofReviews.of('conflict_ended')).toEqual([
+      expect.objectContaining({ id: told[1]!.id, ended_by: expect.objectContaining({ node_id: 'a' }) }),
+    ]);
+  });
 });
 
 it('a sender tells of what was fetched from it as well', async () => {

@@ -59,6 +59,26 @@ export class SparseStore implements NodeStore {
     remove: async () => undefined,
   };
 
+  readonly conflicts: NodeStore['conflicts'] = {
+    list: async (query) => {
+      this.reach();
+      this.asked.push(query);
+      return { conflicts: [], cursor: null };
+    },
+    find: async () => {
+      throw new Problem('not_found', 'There is no such conflict here.');
+    },
+    resolve: async (id, decision) => {
+      this.reach();
+      this.asked.push({ id, decision });
+      throw new Problem('not_found', 'There is no such conflict here.');
+    },
+    countOpen: async () => {
+      this.reach();
+      return 0;
+    },
+  };
+
   tables = (): string[] => ['public.products'];
 
   async changes(...asked: Parameters<NodeStore['changes']>) {

@@ -24,15 +24,15 @@ export type OpenReason =
   /** The database did not take the row that the rule makes: a constraint or a type forbids it. */
   | { readonly kind: 'refused'; readonly message: string };
 
-/** The reason as a sentence that says what to do. */
+/** The reason as a sentence. */
 export function describeOpen(open: OpenReason): string {
   switch (open.kind) {
     case 'manual':
-      return 'The rule leaves the decision to somebody: choose a version, or write the row.';
+      return 'The rule leaves the decision to people.';
     case 'resolver':
       return describeFailure(open.failure);
     case 'refused':
-      return `The table does not take the row that the rule makes: ${open.message}. Choose a version, or write the row.`;
+      return `The table does not take the row that the rule makes: ${open.message}.`;
   }
 }
 

@@ -22,6 +22,7 @@ import { Doorkeeper } from './http/doorkeeper';
 import { MeshNode, type OpenStore } from './node/mesh-node';
 import { openPostgresStore } from './node/open-store';
 import { ChangesController } from './p2p/changes.controller';
+import { ConflictsController } from './p2p/conflicts.controller';
 import { DoorMiddleware } from './p2p/door.middleware';
 import { ExchangeController } from './p2p/exchange.controller';
 import { PeersController } from './p2p/peers.controller';
@@ -111,7 +112,16 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
     ],
     controllers: [
       HealthController,
-      ...(enabled ? [StatusController, PeersController, ChangesController, ExchangeController, SyncController] : []),
+      ...(enabled
+        ? [
+            StatusController,
+            PeersController,
+            ChangesController,
+            ConflictsController,
+            ExchangeController,
+            SyncController,
+          ]
+        : []),
     ],
     exports: [MeshNode],
   };

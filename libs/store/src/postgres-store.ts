@@ -2,6 +2,8 @@ import { defaultRules, keepsFields, type Rules } from '@pgmesh/core';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
 import { Judge, type Resolvers } from './apply/judge';
+import { ConflictBook } from './conflicts/book';
+import { endSettled, forgetSettled } from './conflicts/ended';
 import { Connections } from './connections';
 import { isAway, rethrowAway } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
@@ -33,6 +35,8 @@ export interface StoreOptions {
   readonly resolverTimeout?: number;
   /** How far ahead of our clock a version may be stamped, in milliseconds; 60,000 unless given. */
   readonly maxDrift?: number;
+  /** For how many milliseconds records of conflicts are kept that nobody has to decide; 30 days unless given. */
+  readonly conflictRetention?: number;
   readonly onFinding?: (finding: Finding) => void;
   readonly onProgress?: (what: string) => void;
   readonly onError?: (error: Error) => void;
@@ -55,6 +59,7 @@ export interface StoreHealth {
 }
 
 const upkeepInterval = 10_000;
+const defaultConflictRetention = 30 * 86_400_000;
 
 /** A node's database: everything that pgmesh does on PostgreSQL, put together. */
 export class PostgresStore {
@@ -73,6 +78,7 @@ export class PostgresStore {
     readonly inbox: PostgresInbox,
     readonly history: PostgresSyncHistory,
     readonly peerBook: PostgresPeerBook,
+    readonly conflicts: ConflictBook,
   ) {}
 
   /** @throws PreflightError, Problem `unavailable`, Error with the remedy */
@@ -130,7 +136,20 @@ export class PostgresStore {
     });
     const history = new PostgresSyncHistory(pool);
     const book = new PostgresPeerBook(pool);
-    store = new PostgresStore(connections, options, shapes, wakeup, rulebook, identity, feed, inbox, history, book);
+    const conflicts = new ConflictBook(pool, identity, shapes);
+    store = new PostgresStore(
+      connections,
+      options,
+      shapes,
+      wakeup,
+      rulebook,
+      identity,
+      feed,
+      inbox,
+      history,
+      book,
+      conflicts,
+    );
     await store.keepUp();
     wakeup.start();
     store.upkeep = setInterval(() => void store.keepUp(), upkeepInterval).unref();
@@ -267,5 +286,7 @@ export class PostgresStore {
     }
     await sweep(this.pool, this.identity, this.shapes.all);
     await tick(this.pool);
+    await endSettled(this.pool, this.shapes.all);
+    await forgetSettled(this.pool, this.options.conflictRetention ?? defaultConflictRetention);
   }
 }

@@ -58,6 +58,7 @@ export async function untrack(db: Queryable, { id }: Pick<TableShape, 'id'>): Pr
   await db.query(`DROP TABLE IF EXISTS p2p.meta_${id}`);
   await db.query('DELETE FROM p2p.sweep WHERE table_id = $1', [id]);
   await db.query('DELETE FROM p2p.unversioned WHERE table_id = $1', [id]);
+  await db.query('DELETE FROM p2p.conflict WHERE table_id = $1', [id]);
   await db.query('DELETE FROM p2p.tracked_table WHERE id = $1', [id]);
 }
 
@@ -110,6 +111,7 @@ async function followKey(client: PoolClient, shape: TableShape): Promise<void> {
   if (same) return;
   if (rows.length !== shape.key.length) {
     await client.query(`DROP TABLE ${shape.meta}`);
+    await client.query('DELETE FROM p2p.conflict WHERE table_id = $1', [shape.id]);
     await client.query(trackStatement(shape));
     return;
   }

@@ -1,3 +1,4 @@
+import type { ConflictNote, NamedVersion } from './ports';
 import type { RulesDiffer } from './status';
 
 /** What happens in the mesh, as WebSocket clients are told it: JSON, snake_case. `peer` is a node id, or a URL until that is known. */
@@ -28,7 +29,17 @@ export type MeshNews =
   /** The peer decides conflicts otherwise than this node; an empty list says that it no longer does. */
   | { readonly type: 'rules_differ'; readonly peer: string; readonly differences: readonly RulesDiffer[] }
   | { readonly type: 'copy_progress'; readonly peer: string; readonly table: string | null; readonly rows: number }
-  | { readonly type: 'conflict'; readonly peer: string; readonly count: number; readonly tables: readonly string[] }
+  /** A row has several concurrent versions now, or more than before; what stands was decided, or waits for somebody. */
+  | ({ readonly type: 'conflict'; readonly peer: string } & ConflictNote)
+  /** Conflicts of a window beyond those that were told one by one. */
+  | {
+      readonly type: 'more_conflicts';
+      readonly peer: string;
+      readonly count: number;
+      readonly tables: readonly string[];
+    }
+  /** Somebody has decided a conflict on this node. */
+  | ({ readonly type: 'conflict_ended'; readonly ended_by: NamedVersion } & Pick<ConflictNote, 'id' | 'table' | 'key'>)
   /** A shared table has changed here, by a local write or by a peer's. */
   | { readonly type: 'news' };
 

@@ -13,14 +13,16 @@ export class Journal {
 
   async received(applied: Applied, direction: 'pull' | 'received', started: number): Promise<void> {
     if (applied.outcome !== 'applied') return;
-    const { head, rows, changed, conflicts, tables } = applied;
+    const { head, rows, changed, conflicts, noted, tables } = applied;
     const peer = head.node;
     if (rows > 0)
       this.events.emit({ type: 'changes_received', peer, kind: head.kind, rows, changed, conflicts, tables });
     if (head.kind === 'copy') {
       this.events.emit({ type: 'copy_progress', peer, table: applied.position.copy?.next.table ?? null, rows });
     }
-    if (conflicts > 0) this.events.emit({ type: 'conflict', peer, count: conflicts, tables: Object.keys(tables) });
+    for (const note of noted) this.events.emit({ type: 'conflict', peer, ...note });
+    const more = conflicts - noted.length;
+    if (more > 0) this.events.emit({ type: 'more_conflicts', peer, count: more, tables: Object.keys(tables) });
     if (rows > 0)
       await this.#keep({ peer, direction, kind: head.kind, rows, changed, conflicts, error: null }, started);
   }

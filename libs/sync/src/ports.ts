@@ -54,6 +54,30 @@ export interface Inbox {
   knowledge(): Promise<Knowledge>;
 }
 
+/** A version's name, with the node in it. */
+export interface NamedVersion {
+  readonly stamp: number;
+  readonly origin: string;
+  readonly node_id: string;
+}
+
+/** A row that has several concurrent versions, and how it stands meanwhile. */
+export interface ConflictNote {
+  /** Of its record on this node. */
+  readonly id: number;
+  /** `schema.table` */
+  readonly table: string;
+  /** Column → PostgreSQL's text. */
+  readonly key: Readonly<Record<string, string>>;
+  readonly rule: { readonly strategy: string; readonly resolver: string | null; readonly prefix: string | null };
+  /** The strategy by which the row stands; `last-write-wins` while somebody has to decide. */
+  readonly decided_by: string;
+  /** Why somebody has to decide; null when nobody has to. */
+  readonly open: string | null;
+  /** `composed`: the row is made of several versions, and bears the name of the highest. */
+  readonly winner: NamedVersion & { readonly composed: boolean };
+}
+
 export type Applied =
   | {
       readonly outcome: 'applied';
@@ -62,6 +86,8 @@ export type Applied =
       readonly rows: number;
       readonly changed: number;
       readonly conflicts: number;
+      /** The conflicts one by one, at most a thousand of a window. */
+      readonly noted: readonly ConflictNote[];
       /** Rows that changed something, by table. */
       readonly tables: Readonly<Record<string, number>>;
       readonly position: Position;

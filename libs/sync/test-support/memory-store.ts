@@ -30,6 +30,7 @@ import {
 } from '@pgmesh/wire';
 import type {
   Applied,
+  ConflictNote,
   Feed,
   FeedOptions,
   Identity,
@@ -82,6 +83,7 @@ export class MemoryStore implements Store {
   readonly #positions = new Map<string, Position>();
   readonly #listeners = new Set<() => void>();
   #nextXid = 1n;
+  #conflicts = 0;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(nodeId: string, tables: readonly string[], epoch = 'e1') {
@@ -269,7 +271,7 @@ export class MemoryStore implements Store {
     if (before !== null && before.epoch !== head.epoch) this.#forgetWay(head.node);
     const xid = this.#nextXid++;
     const changes: Record<string, number> = {};
-    let conflicts = 0;
+    const noted: ConflictNote[] = [];
     for (const frame of all) {
       if (frame.type !== 'rows') continue;
       for (const { key, state } of JSON.parse(frame.literals[0]!) as SentRow[]) {
@@ -278,7 +280,7 @@ export class MemoryStore implements Store {
         const known = rows.get(key)?.state ?? [];
         const merged = mergeStates(known, state);
         if (sameState(known, merged)) continue;
-        if (merged.length > 1) conflicts += 1;
+        if (merged.length > 1) noted.push(this.#noteOf(frame.table, key, merged));
         // What we made of two states is ours to tell: to leave it out for the sender would keep our part of it from them.
         rows.set(key, { state: merged, via: sameState(merged, state) ? head.node : null, xid });
         changes[frame.table] = (changes[frame.table] ?? 0) + 1;
@@ -288,7 +290,23 @@ export class MemoryStore implements Store {
     if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head);
     this.#tell();
     const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);
-    return { outcome: 'applied', head, rows: end.rows, changed, conflicts, tables: changes, position };
+    return {
+      outcome: 'applied',
+      head,
+      rows: end.rows,
+      changed,
+      conflicts: noted.length,
+      noted,
+      tables: changes,
+      position,
+    };
+  }
+
+  #noteOf(table: string, key: string, state: RowState): ConflictNote {
+    const { stamp, origin } = state.at(-1)!;
+    const winner = { stamp, origin, node_id: origin.split('~')[0]!, composed: false };
+    const rule = { strategy: 'last-write-wins', resolver: null, prefix: null };
+    return { id: ++this.#conflicts, table, key: { key }, rule, decided_by: rule.strategy, open: null, winner };
   }
 
   /** What came by way of a former incarnation of a node need not be there any more. */

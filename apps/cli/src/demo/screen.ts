@@ -54,9 +54,11 @@ function tell(line: LogLine): string | null {
     case 'peer_left':
       return `left      ${String(peer)}`;
     case 'changes_received':
-      return line.changed === 0 ? null : `received  ${String(rows)} from ${String(peer)}: ${byTable(line.tables)}`;
-    case 'conflict':
-      return `settled   ${String(conflicts ?? line.count)} conflicts with ${String(peer)}`;
+      return line.changed === 0
+        ? null
+        : `received  ${String(rows)} from ${String(peer)}: ${byTable(line.tables)}${told(conflicts)}`;
+    case 'conflict_ended':
+      return `decided   conflict ${String(line.id)} of ${String(line.table)}`;
     case 'rules_differ':
       return `differs   from ${String(peer)} in P2P_CONFLICT`;
     case 'sync_failed':
@@ -65,6 +67,9 @@ function tell(line: LogLine): string | null {
       return isTrouble(line) ? `${String(line.level)}  ${String(msg)}` : null;
   }
 }
+
+const told = (conflicts: unknown): string =>
+  typeof conflicts === 'number' && conflicts > 0 ? `, ${conflicts} of them in conflict` : '';
 
 /** `public.products 2, public.reviews 1` */
 function byTable(tables: unknown): string {

@@ -9,7 +9,7 @@ export function configurationReference(): string {
 
 Each setting is an environment variable and, where there is one, an option of \`pgmesh node\`. \`--env-file <path>\` reads variables
 from a file. Later sources win: env file, environment, options. All are checked once, at the start, and what cannot be used
-is named together with the remedy. Time spans take a unit (\`500ms\`, \`30s\`, \`5m\`); a bare number is in seconds.
+is named together with the remedy. Time spans take a unit (\`500ms\`, \`30s\`, \`5m\`, \`30d\`); a bare number is in seconds.
 
 Without \`P2P_SECRET\` a node serves loopback alone, whatever else is set: it listens on 127.0.0.1, refuses to start on any other
 address, and refuses requests whose \`Host\` is not a loopback name. With \`P2P_SECRET\` every request below \`/p2p\`, the WebSocket

@@ -18,13 +18,13 @@ export interface Setting<Value = unknown> {
   readonly secret?: boolean;
 }
 
-/** Seconds unless a unit is written: `30`, `30s`, `500ms`, `2m`. The value is in milliseconds. */
+/** Seconds unless a unit is written: `30`, `30s`, `500ms`, `2m`, `30d`. The value is in milliseconds. */
 export function duration(least: number, most: number) {
-  const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+  const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
   return z
     .string()
-    .transform((text) => /^(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|h)?$/.exec(text))
-    .refine((match) => match !== null, 'is no time span. Write a number and a unit: 500ms, 30s, 5m')
+    .transform((text) => /^(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|h|d)?$/.exec(text))
+    .refine((match) => match !== null, 'is no time span. Write a number and a unit: 500ms, 30s, 5m, 30d')
     .transform((match) => Math.round(Number(match![1]) * units[(match![2] ?? 's') as keyof typeof units]))
     .refine(
       (ms) => ms >= least && ms <= most,
@@ -76,5 +76,6 @@ export function url(...protocols: readonly string[]) {
 
 function spanOf(ms: number): string {
   if (ms < 1000) return `${ms}ms`;
+  if (ms % 86_400_000 === 0) return `${ms / 86_400_000}d`;
   return ms % 3_600_000 === 0 ? `${ms / 3_600_000}h` : ms % 60_000 === 0 ? `${ms / 60_000}m` : `${ms / 1000}s`;
 }

@@ -275,6 +275,15 @@ export const settings = {
       '`node-priority` (by P2P_PRIORITY of the writer) and `manual` (the last write stands until somebody writes over all). The same on all nodes.',
     example: 'last-write-wins, orders=node-priority',
   },
+  conflictRetention: {
+    variable: 'P2P_CONFLICT_RETENTION',
+    flag: '--conflict-retention <time>',
+    type: duration(1_000, 3_650 * 86_400_000),
+    fallback: '30d',
+    meaning:
+      'How long the record of a conflict is kept after it changed last. One that waits for somebody to decide is kept until that is done.',
+    example: '90d',
+  },
   maxVersions: {
     variable: 'P2P_MAX_VERSIONS',
     flag: null,

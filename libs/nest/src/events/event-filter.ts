@@ -24,9 +24,12 @@ function tablesOf(event: MeshEvent): readonly string[] | null {
     case 'changes_received':
     case 'changes_sent':
       return Object.keys(event.tables);
-    case 'conflict':
+    case 'more_conflicts':
     case 'peer_connected':
       return event.tables;
+    case 'conflict':
+    case 'conflict_ended':
+      return [event.table];
     case 'copy_progress':
       return event.table === null ? null : [event.table];
     default:

@@ -13,7 +13,9 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   sync_failed: 'warn',
   rules_differ: 'warn',
   copy_progress: 'debug',
-  conflict: 'log',
+  conflict: 'debug',
+  more_conflicts: 'debug',
+  conflict_ended: 'log',
   news: 'debug',
 };
 

@@ -6,7 +6,7 @@ import type { OpenStore } from './mesh-node';
 
 /** The store on the PostgreSQL behind `databaseUrl`. */
 export const openPostgresStore: OpenStore = async (
-  { databaseUrl, nodeId, priority, tables, maxDrift, conflict },
+  { databaseUrl, nodeId, priority, tables, maxDrift, conflict, conflictRetention },
   warn,
 ) => {
   if (databaseUrl === undefined) {
@@ -24,6 +24,7 @@ export const openPostgresStore: OpenStore = async (
     tables,
     maxDrift,
     rules,
+    conflictRetention,
     onFinding: ({ level, table, problem, remedy }) => {
       // Errors are thrown together when all have been found.
       if (level === 'warning') warn(`${table === null ? '' : `${table}: `}${problem} ${remedy}`);
@@ -37,6 +38,7 @@ export const openPostgresStore: OpenStore = async (
     inbox: store.inbox,
     history: store.history,
     peerBook: store.peerBook,
+    conflicts: store.conflicts,
     tables: () => store.tables(),
     conflictsResolved: () => store.conflictsResolved(),
     close: () => store.close(),

@@ -1,10 +1,12 @@
 import type { PeerBook } from '@pgmesh/discovery';
-import type { ChangesPage, ChangesQuery } from '@pgmesh/store';
+import type { ChangesPage, ChangesQuery, ConflictBook } from '@pgmesh/store';
 import type { Store } from '@pgmesh/sync';
 
 /** What a node needs of its database: what the mesh needs, and what people ask for. */
 export interface NodeStore extends Store {
   readonly peerBook: PeerBook;
+  /** The rows that have, or had, several concurrent versions. */
+  readonly conflicts: Pick<ConflictBook, 'list' | 'find' | 'resolve' | 'countOpen'>;
   /** @throws Problem `not_found`, `bad_cursor`, `other_epoch`, `unavailable` */
   changes(table: string, query: ChangesQuery): Promise<Pick<ChangesPage, 'json' | 'count'>>;
   /** How many conflicts were settled here since the node's database was made. */

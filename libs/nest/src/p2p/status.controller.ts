@@ -17,6 +17,7 @@ export class StatusController {
     return {
       ...status,
       conflicts_resolved: await store.conflictsResolved(),
+      conflicts_open: await store.conflicts.countOpen(),
       tables_synced: status.tables.length,
     };
   }

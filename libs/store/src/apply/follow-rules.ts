@@ -1,6 +1,7 @@
 import { formatRules } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { recordConflicts } from '../conflicts/record';
 import type { Connections } from '../connections';
 import { sqlState } from '../database';
 import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
@@ -67,7 +68,12 @@ async function showBatch(
     const state = stateOf(row);
     return { key: row.key, state, before: row, asSent: false, ...judge.judge(shape, state, row.key) };
   });
-  await settle(client, shape, judged, null);
+  const settled = await settle(client, shape, judged, null);
+  await recordConflicts(
+    client,
+    shape,
+    settled.rows.map((row) => ({ ...row, before: row.state })),
+  );
   return rows.length < concurrentBatch ? null : rows.at(-1)!.key;
 }
 

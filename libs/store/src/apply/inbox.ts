@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Knowledge, Position } from '@pgmesh/core';
 import { type Frame, FrameError, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
+import type { ConflictNote } from '../conflicts/view';
 import type { Connections } from '../connections';
 import { rethrowAway, sqlState } from '../database';
 import { readKnowledge, readPosition } from '../positions';
@@ -20,6 +21,8 @@ export type Applied =
       readonly rows: number;
       readonly changed: number;
       readonly conflicts: number;
+      /** The conflicts one by one, at most a thousand. */
+      readonly noted: readonly ConflictNote[];
       readonly tables: Readonly<Record<string, number>>;
       readonly position: Position;
     }

@@ -1,11 +1,13 @@
 import { feedName, type Position } from '@pgmesh/core';
 import type { EndFrame, WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
+import { type ConflictNote, noteOf } from '../conflicts/view';
 import { learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
 import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
 import type { Judge } from './judge';
 import { StageMerge } from './merge';
+import { notedMost } from './resolve';
 import type { Stage } from './stage';
 
 /** What a window changed, and where we stand after it. */
@@ -13,6 +15,8 @@ export interface MergedWindow {
   readonly rows: number;
   readonly changed: number;
   readonly conflicts: number;
+  /** The conflicts one by one, at most a thousand. */
+  readonly noted: readonly ConflictNote[];
   readonly tables: Readonly<Record<string, number>>;
   readonly position: Position;
 }
@@ -42,6 +46,7 @@ export class MergeTransaction {
   private rows = 0;
   private changed = 0;
   private conflicts = 0;
+  private readonly noted: ConflictNote[] = [];
 
   constructor(
     private readonly client: PoolClient,
@@ -79,6 +84,8 @@ export class MergeTransaction {
     this.rows += stage.count;
     this.changed += merged.changed;
     this.conflicts += merged.conflicts;
+    const room = notedMost - this.noted.length;
+    this.noted.push(...merged.noted.slice(0, room).map((record) => noteOf(stage.shape, record)));
     if (merged.changed > 0) this.tables[name] = (this.tables[name] ?? 0) + merged.changed;
     if (merged.conflicts > 0) this.counters.push(countConflicts(stage.shape, merged.conflicts));
   }
@@ -91,8 +98,8 @@ export class MergeTransaction {
     const own = writePosition(this.head.node, position);
     const versioned = prepared('SELECT p2p.assert_versioned($1)', [[...this.tableIds]]);
     await burst(this.client, [versioned, own, ...moved, ...this.counters, { text: 'COMMIT' }]);
-    const { rows, changed, conflicts, tables } = this;
-    return { rows, changed, conflicts, tables, position };
+    const { rows, changed, conflicts, noted, tables } = this;
+    return { rows, changed, conflicts, noted, tables, position };
   }
 
   private open(stage: Stage): StageMerge {

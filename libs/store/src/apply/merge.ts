@@ -2,6 +2,7 @@ import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { prepared } from '../prepared';
 import type { Judge } from './judge';
 import { mergeStatements, type MergeStatements } from './merge-sql';
+import type { RecordedConflict } from '../conflicts/record';
 import { resolveConcurrent } from './resolve';
 import type { Stage } from './stage';
 import { assertSound, repeatedKeys, type Soundness } from './soundness';
@@ -20,6 +21,8 @@ export interface MergeOptions {
 export interface Merged {
   readonly changed: number;
   readonly conflicts: number;
+  /** Their records, but for those beyond `notedMost`. */
+  readonly noted: readonly RecordedConflict[];
 }
 
 /**
@@ -100,7 +103,7 @@ export class StageMerge {
   /** What was neither known nor newer: rows that are new here, and conflicts. */
   private async mergeRest(client: PoolClient, won: number): Promise<Merged> {
     const { stage, statements, options } = this;
-    if (won === stage.count) return { changed: won, conflicts: 0 };
+    if (won === stage.count) return { changed: won, conflicts: 0, noted: [] };
     const {
       matched = 0,
       concurrent = 0,
@@ -117,9 +120,9 @@ export class StageMerge {
       several = rows[0]!.several ?? 0;
     }
     // A set that is new here is judged as well: its sender may go by other rules, or have a resolver that failed.
-    if (concurrent + several === 0) return { changed: won + fresh, conflicts: 0 };
+    if (concurrent + several === 0) return { changed: won + fresh, conflicts: 0, noted: [] };
     const resolved = await resolveConcurrent(client, stage, statements, options.via, options.judge);
-    return { changed: won + fresh + resolved.changed, conflicts: resolved.conflicts };
+    return { ...resolved, changed: won + fresh + resolved.changed };
   }
 
   /** After a collision: refuses a part that collided with itself. */

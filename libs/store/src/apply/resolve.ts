@@ -1,6 +1,7 @@
 import { mergeStates, type RowImage, soundFields } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
+import { type RecordedConflict, recordConflicts } from '../conflicts/record';
 import { assertShapes, type TableShape } from '../table-shape';
 import type { Judge } from './judge';
 import { hasState, type KeptRow, stateOf, type StoredVersion } from './kept-row';
@@ -30,7 +31,12 @@ export interface Resolution {
   readonly changed: number;
   /** Rows that are in conflict now and were not, or with more versions than before. */
   readonly conflicts: number;
+  /** Their records, the first `notedMost` of them. */
+  readonly noted: readonly RecordedConflict[];
 }
+
+/** Conflicts of a window that are told one by one; the others are counted. */
+export const notedMost = 1000;
 
 /**
  * Merges the rows whose versions are concurrent with ours: the union of both sets less what is covered, and the visible row by
@@ -46,6 +52,7 @@ export async function resolveConcurrent(
 ): Promise<Resolution> {
   let changed = 0;
   let conflicts = 0;
+  const noted: RecordedConflict[] = [];
   let after: readonly string[] = [];
   await assertShapes(client, [stage.shape]);
   await client.query(statements.lockConcurrent, [...stage.literals]);
@@ -56,9 +63,13 @@ export async function resolveConcurrent(
       throw repeatedKeys(stage);
     const merged = rows.map((row) => mergeRow(stage.shape, judge, row));
     const settled = await settle(client, stage.shape, merged, via);
-    changed += settled.filter(({ fresh }) => !fresh).length;
-    conflicts += merged.filter(({ conflict }) => conflict).length;
-    if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0)) return { changed, conflicts };
+    changed += settled.changed.filter(({ fresh }) => !fresh).length;
+    const news = new Set([...settled.changed, ...settled.rows.filter(({ fresh }) => fresh)]);
+    const recorded = await recordConflicts(client, stage.shape, [...news].map(forRecord));
+    const found = new Set<readonly string[]>(merged.filter(({ conflict }) => conflict).map(({ key }) => key));
+    noted.push(...recorded.filter(({ key }) => found.has(key)).slice(0, notedMost - noted.length));
+    conflicts += found.size;
+    if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0)) return { changed, conflicts, noted };
     after = rows.at(-1)!.key;
   }
 }
@@ -91,6 +102,10 @@ function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow): MergedRo
     conflict: state.length > 1 && (row.fresh || state.length > ours.length),
     ...judge.judge(shape, state, row.key),
   };
+}
+
+function forRecord({ fresh, before, ...row }: MergedRow) {
+  return { ...row, before: fresh ? [] : stateOf(before) };
 }
 
 function impossibleFields({ name }: TableShape): Problem {

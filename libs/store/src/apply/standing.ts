@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg';
 import { sqlState } from '../database';
 import { inData, inMeta, keysEqual } from '../keys';
 import type { Column, TableShape } from '../table-shape';
+import { typed } from '../typed-text';
 import { type Judgement, refusedBy } from './judge';
 import { hasState, isComposed, type KeptRow, standsAs, toStored } from './kept-row';
 import { imageOf, renumbering, updatedColumns } from './merge-sql';
@@ -16,27 +17,38 @@ export interface JudgedRow extends Judgement {
   readonly asSent: boolean;
 }
 
+/** Rows as they stand now; `changed` are those of them that did not stand so before. */
+export interface Settled<Row> {
+  readonly rows: readonly Row[];
+  readonly changed: readonly Row[];
+}
+
 /**
- * Makes rows stand as they were judged: what is visible goes into the table, the set of versions into the metadata. Returns those
- * that were not so already. A composed row that the table does not take leaves its conflict open.
+ * Makes rows stand as they were judged: what is visible goes into the table, the set of versions into the metadata. A composed row
+ * that the table does not take leaves its conflict open.
  */
 export async function settle<Row extends JudgedRow>(
   client: PoolClient,
   shape: TableShape,
-  rows: readonly Row[],
+  judged: readonly Row[],
   via: string | null,
-): Promise<Row[]> {
-  const changing = rows.filter((row) => !isKept(row));
-  const isMade = ({ visible }: JudgedRow) => visible.composed && visible.image !== null;
-  const tried = await tryMade(client, shape, changing.filter(isMade));
-  const settled = [...changing.filter((row) => !isMade(row)), ...tried].filter((row) => !isKept(row));
+): Promise<Settled<Row>> {
+  const isTried = (row: Row) => isMade(row) && !isKept(row);
+  const tried = await tryMade(client, shape, judged.filter(isTried));
+  const rows = [...judged.filter((row) => !isTried(row)), ...tried];
+  const changed = rows.filter((row) => !isKept(row));
   await show(
     client,
     shape,
-    settled.filter((row) => !isMade(row) && !isShown(row)),
+    changed.filter((row) => !isMade(row) && !isShown(row)),
   );
-  await keep(client, shape, settled, via);
-  return settled;
+  await keep(client, shape, changed, via);
+  return { rows, changed };
+}
+
+/** Whether the row is one that nobody wrote so. */
+function isMade({ visible }: JudgedRow): boolean {
+  return visible.composed && visible.image !== null;
 }
 
 /** Whether nothing has to change, in the table or in the metadata. */
@@ -133,7 +145,7 @@ async function keep(
   );
 }
 
-const inRecord = (column: Column, i: number) => parsed(column, `(r.key ->> ${i})`);
+const inRecord = (column: Column, i: number) => typed(column, `(r.key ->> ${i})`);
 
 /** Puts the visible rows into their table. */
 async function show(client: PoolClient, shape: TableShape, rows: readonly JudgedRow[]): Promise<void> {
@@ -157,7 +169,7 @@ async function show(client: PoolClient, shape: TableShape, rows: readonly Judged
     put.set(names, group);
   }
   for (const { columns, records } of put.values()) {
-    const value = (column: Column) => parsed(column, `(r.image ->> '${column.name.replace(/'/g, "''")}')`);
+    const value = (column: Column) => typed(column, `(r.image ->> '${column.name.replace(/'/g, "''")}')`);
     const renumber = renumbering({ shape, columns }, from, keysEqual(shape, inData('d'), inRecord), value);
     if (renumber) await client.query(renumber, [JSON.stringify(records)]);
     const values = columns.map(value);
@@ -169,9 +181,4 @@ async function show(client: PoolClient, shape: TableShape, rows: readonly Judged
       [JSON.stringify(records)],
     );
   }
-}
-
-/** A text as its type's input function reads it. The cast of text to regclass does something else: it takes names alone. */
-function parsed({ type }: Column, text: string): string {
-  return type === 'regclass' ? `regclassin(textout(${text}))` : `${text}::${type}`;
 }

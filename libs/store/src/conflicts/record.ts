@@ -1,0 +1,111 @@
+import type { OpenReason, RowState, RowVersion, RuleEntry, Visible } from '@pgmesh/core';
+import type { PoolClient } from 'pg';
+import type { VersionName } from '../decide';
+import { prepared } from '../prepared';
+import type { TableShape } from '../table-shape';
+
+/** A row with several versions, before or after: its set, and what was made of that by which rule. */
+export interface JudgedRow {
+  /** PostgreSQL's text. */
+  readonly key: readonly string[];
+  /** The set as it was here before; empty for a row that was not known. */
+  readonly before: RowState;
+  readonly state: RowState;
+  readonly visible: Visible;
+  readonly rule: RuleEntry;
+}
+
+/** The version under whose name a row stands, and whether the row is not its own but composed of several. */
+export interface Winner extends VersionName {
+  readonly composed: boolean;
+}
+
+/** A version as it lies in a record. */
+export type RecordedVersion = Pick<RowVersion, 'stamp' | 'origin' | 'priority' | 'past' | 'deleted' | 'image'> & {
+  readonly fields: RowVersion['fields'] | null;
+};
+
+/** What a record holds as it is written; the columns of p2p.conflict. */
+export interface ConflictFacts {
+  readonly key: readonly string[];
+  readonly strategy: string;
+  readonly resolver: string | null;
+  readonly prefix: string | null;
+  readonly decided_by: string;
+  readonly open: OpenReason | null;
+  readonly winner: Winner;
+}
+
+/** A conflict that was recorded, with the id of its record. */
+export interface RecordedConflict extends ConflictFacts {
+  readonly id: number;
+}
+
+/**
+ * Notes the conflicts of rows that were judged, in the transaction that writes them: a record is made, or completed with the
+ * versions that are new in the set, or ended by the version that covers all. Returns those that stand, in the order given.
+ */
+export async function recordConflicts(
+  client: PoolClient,
+  shape: TableShape,
+  rows: readonly JudgedRow[],
+): Promise<RecordedConflict[]> {
+  // What a local write had ended, and nobody has looked at since, is over before the next begins.
+  const over = rows.flatMap(({ key, before, state }) => {
+    if (before.length === 1 && state.length > 1) return [{ key, ended_by: nameOf(before[0]!) }];
+    return before.length > 1 && state.length === 1 ? [{ key, ended_by: nameOf(state[0]!) }] : [];
+  });
+  if (over.length > 0) await client.query(prepared(endRecords, [shape.id, JSON.stringify(over)]));
+  const concurrent = rows.filter(({ state }) => state.length > 1);
+  if (concurrent.length === 0) return [];
+  const facts = concurrent.map(factsOf);
+  const records = facts.map((fact, i) => ({ ...fact, n: i, versions: concurrent[i]!.state.map(recordedVersion) }));
+  const { rows: made } = await client.query<{ id: number; key: string[] }>(
+    prepared(putRecords, [shape.id, JSON.stringify(records)]),
+  );
+  const ids = new Map(made.map(({ id, key }) => [JSON.stringify(key), id]));
+  return facts.map((fact) => ({ id: ids.get(JSON.stringify(fact.key))!, ...fact }));
+}
+
+function factsOf({ key, rule, visible }: JudgedRow): ConflictFacts {
+  const { main, decidedBy, open, composed } = visible;
+  const { strategy, resolver, prefix } = rule;
+  return { key, strategy, resolver, prefix, decided_by: decidedBy, open, winner: { ...nameOf(main), composed } };
+}
+
+function nameOf({ stamp, origin }: RowVersion): VersionName {
+  return { stamp, origin };
+}
+
+function recordedVersion({ stamp, origin, priority, past, deleted, image, fields }: RowVersion): RecordedVersion {
+  return { stamp, origin, priority, past, deleted, image, fields: fields ?? null };
+}
+
+const keyOf = (key: string): string => `ARRAY(SELECT jsonb_array_elements_text(${key}))`;
+const isRecord = (key: string): string =>
+  `c.table_id = $1::int4 AND p2p.key_digest(c.key) = p2p.key_digest(${key}) AND c.ended_at IS NULL`;
+
+const endRecords = `UPDATE p2p.conflict AS c
+  SET ended_at = clock_timestamp(), updated_at = clock_timestamp(), ended_by = r.ended_by
+  FROM jsonb_to_recordset($2::jsonb) AS r (key jsonb, ended_by jsonb) WHERE ${isRecord(keyOf('r.key'))}`;
+
+/** Versions that a record keeps besides those of the present set, the newest: two nodes that hear each other one way only, and a busy row. */
+export const keptVersions = 100;
+
+/** Whatever was part of the set stays in the record, though a later version of the same writer has replaced it. */
+const putRecords = `INSERT INTO p2p.conflict AS c (table_id, key, strategy, resolver, prefix, decided_by, open, winner, versions)
+  SELECT $1::int4, ${keyOf('r.key')}, r.strategy, r.resolver, r.prefix, r.decided_by, nullif(r.open, 'null'), r.winner, r.versions
+  FROM jsonb_to_recordset($2::jsonb) AS r (n int4, key jsonb, strategy text, resolver text, prefix text, decided_by text, open jsonb,
+    winner jsonb, versions jsonb) ORDER BY r.n
+  ON CONFLICT (table_id, p2p.key_digest(key)) WHERE ended_at IS NULL DO UPDATE
+  SET updated_at = clock_timestamp(), strategy = excluded.strategy, resolver = excluded.resolver, prefix = excluded.prefix,
+    decided_by = excluded.decided_by, open = excluded.open, winner = excluded.winner,
+    (versions, left_out) = (
+      SELECT excluded.versions || coalesce(jsonb_agg(k.version) FILTER (WHERE k.place <= ${keptVersions}), '[]'),
+        c.left_out + count(*) FILTER (WHERE k.place > ${keptVersions})
+      FROM (
+        SELECT v AS version, row_number() OVER (ORDER BY (v ->> 'stamp')::int8 DESC) AS place FROM jsonb_array_elements(c.versions) AS v
+        WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(excluded.versions) AS w
+          WHERE w -> 'stamp' = v -> 'stamp' AND w -> 'origin' = v -> 'origin')
+      ) AS k)
+  RETURNING c.id, c.key`;
