@@ -30,7 +30,8 @@ export class SparseStore implements NodeStore {
     if (this.away) throw new Problem('unavailable', 'The database cannot be reached.');
   }
 
-  readonly rules = defaultRules;
+  rules: NodeStore['rules'] = defaultRules;
+  readonly resolvers: readonly string[] = [];
   readonly feed: NodeStore['feed'] = {
     open: async () => {
       throw new Problem('unavailable', 'Nothing to read.');
@@ -85,6 +86,11 @@ export class SparseStore implements NodeStore {
     this.reach();
     this.asked.push(asked);
     return this.page;
+  }
+
+  async setRules(rules: NodeStore['rules']) {
+    this.reach();
+    this.rules = rules;
   }
 
   async conflictsResolved() {

@@ -5,6 +5,7 @@ import {
   configurationOf,
   MeshNode,
   P2pModule,
+  type P2pOptions,
   type PeerView,
   ProblemFilter,
   serve,
@@ -17,7 +18,10 @@ import { Proxy } from './proxy';
 import { type Comparable, digest, expectEqual } from './store-node';
 
 /** Short enough that a test need not wait for it, long enough for two busy cores. */
-const brisk: Partial<Configuration> = { syncInterval: 1_000, timeout: 3_000 };
+/** Settings by name, and what only code can give. */
+export type NodeSettings = Partial<Configuration> & Pick<P2pOptions, 'resolvers'>;
+
+const brisk: NodeSettings = { syncInterval: 1_000, timeout: 3_000 };
 
 const deadline = 30_000;
 
@@ -31,16 +35,12 @@ export class LiveNode implements AsyncDisposable {
   private constructor(
     readonly id: string,
     readonly db: TestDatabase,
-    private readonly settings: Partial<Configuration>,
+    private readonly settings: NodeSettings,
     private readonly ownsDatabase: boolean,
   ) {}
 
   /** `database` is for a test that has its own, and ends it; else one is made and gone with the node. */
-  static async start(
-    id: string,
-    schema: string | TestDatabase,
-    settings: Partial<Configuration> = {},
-  ): Promise<LiveNode> {
+  static async start(id: string, schema: string | TestDatabase, settings: NodeSettings = {}): Promise<LiveNode> {
     const given = typeof schema !== 'string';
     const database = given ? schema : await createDatabase();
     const node = new LiveNode(id, database, settings, !given);
@@ -54,7 +54,7 @@ export class LiveNode implements AsyncDisposable {
     }
   }
 
-  async start(changed: Partial<Configuration> = {}): Promise<void> {
+  async start(changed: NodeSettings = {}): Promise<void> {
     const configuration = configurationOf({
       nodeId: this.id,
       port: this.#port,
@@ -200,9 +200,9 @@ export class LiveMesh implements AsyncDisposable {
 }
 
 export interface MeshSettings {
-  readonly all?: Partial<Configuration>;
+  readonly all?: NodeSettings;
   /** Settings of single nodes. */
-  readonly of?: Readonly<Record<string, Partial<Configuration>>>;
+  readonly of?: Readonly<Record<string, NodeSettings>>;
   /** The nodes on whose databases statements run before they start. */
   readonly before?: Readonly<Record<string, string>>;
 }

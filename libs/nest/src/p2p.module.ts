@@ -13,6 +13,7 @@ import {
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { TerminusModule } from '@nestjs/terminus';
+import type { Resolvers } from '@pgmesh/store';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Configuration, configurationOf } from './configuration/configuration';
@@ -26,11 +27,14 @@ import { ConflictsController } from './p2p/conflicts.controller';
 import { DoorMiddleware } from './p2p/door.middleware';
 import { ExchangeController } from './p2p/exchange.controller';
 import { PeersController } from './p2p/peers.controller';
+import { RulesController } from './p2p/rules.controller';
 import { StatusController } from './p2p/status.controller';
 import { SyncController } from './p2p/sync.controller';
 
 /** Settings by the names of `Configuration`; what is left out is as docs/configuration.md says. */
 export interface P2pOptions extends Partial<Configuration> {
+  /** Functions for the strategy `custom`, by the names that rules have for them; beside those of `resolversFile`. */
+  readonly resolvers?: Resolvers;
   /** In place of PostgreSQL behind `databaseUrl`. */
   readonly openStore?: OpenStore;
 }
@@ -98,8 +102,8 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
       {
         provide: MeshNode,
         inject: [OPTIONS],
-        useFactory: ({ openStore = openPostgresStore, ...settings }: P2pOptions) =>
-          new MeshNode(configurationOf({ ...settings, enabled }), openStore),
+        useFactory: ({ openStore = openPostgresStore, resolvers, ...settings }: P2pOptions) =>
+          new MeshNode(configurationOf({ ...settings, enabled }), openStore, resolvers),
       },
 
       // HTTP and WebSocket
@@ -118,6 +122,7 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
             PeersController,
             ChangesController,
             ConflictsController,
+            RulesController,
             ExchangeController,
             SyncController,
           ]

@@ -28,6 +28,8 @@ export type MeshNews =
   | { readonly type: 'sync_failed'; readonly peer: string; readonly code: string; readonly detail: string }
   /** The peer decides conflicts otherwise than this node; an empty list says that it no longer does. */
   | { readonly type: 'rules_differ'; readonly peer: string; readonly differences: readonly RulesDiffer[] }
+  /** This node decides conflicts by other rules from now on (libs/core: formatRules). */
+  | { readonly type: 'rules_changed'; readonly rules: string }
   | { readonly type: 'copy_progress'; readonly peer: string; readonly table: string | null; readonly rows: number }
   /** A row has several concurrent versions now, or more than before; what stands was decided, or waits for somebody. */
   | ({ readonly type: 'conflict'; readonly peer: string } & ConflictNote)

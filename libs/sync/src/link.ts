@@ -1,4 +1,4 @@
-import { formatCursor, type Position } from '@pgmesh/core';
+import { formatCursor, type Position, type Rules } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
 import { type Failure, failureOf } from './failure';
@@ -15,6 +15,7 @@ import { Wakeup } from './wakeup';
 export class Link {
   readonly #stopping = new AbortController();
   readonly #retry = new Wakeup();
+  readonly #greeting = new Wakeup();
   readonly #pull: PullLoop;
   readonly #push: PushLoop;
   #running: Promise<void> | null = null;
@@ -27,6 +28,7 @@ export class Link {
   #lastSync: number | null = null;
   #lastError: LinkStatus['last_error'] = null;
   #rulesDiffer: LinkStatus['rules_differ'] = [];
+  #compared: readonly [ours: Rules, theirs: string] | null = null;
 
   constructor(
     private readonly context: LinkContext,
@@ -79,6 +81,18 @@ export class Link {
   /** It has news for us. */
   asked(): void {
     this.#pull.wake();
+  }
+
+  /** It told of itself. */
+  told(): void {
+    this.#push.wake();
+    this.#compareRules();
+  }
+
+  /** We decide otherwise from now on: it is told soon. */
+  rulesChanged(): void {
+    this.#compareRules();
+    this.#greeting.wake();
   }
 
   /** Its push brought us further in its feed. */
@@ -172,26 +186,28 @@ export class Link {
     self.check(hello);
     this.#nodeId = hello.node_id;
     neighbours.met(hello);
-    this.#compareRules(hello.node_id, hello.rules);
+    this.#compareRules();
     peers.learn(url, hello.node_id);
     return { url, nodeId: hello.node_id, epoch: hello.epoch, signal };
   }
 
   /** Rows in conflict stand alike only where the rules are alike: a mesh that disagrees on them has to say so. */
-  #compareRules(peer: string, theirs: string): void {
-    const { store, events } = this.context;
-    const differences = rulesDiffer(store.rules, theirs);
+  #compareRules(): void {
+    const { store, events, neighbours } = this.context;
+    const peer = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
+    if (!peer || (this.#compared?.[0] === store.rules && this.#compared[1] === peer.rules)) return;
+    this.#compared = [store.rules, peer.rules];
+    const differences = rulesDiffer(store.rules, peer.rules);
     if (JSON.stringify(differences) === JSON.stringify(this.#rulesDiffer)) return;
     this.#rulesDiffer = differences;
-    events.emit({ type: 'rules_differ', peer, differences });
+    events.emit({ type: 'rules_differ', peer: peer.nodeId, differences });
   }
 
   /** Greets again now and then: tables come and go, and a peer may have begun anew. */
   async #greetings({ nodeId, epoch, signal }: Session): Promise<void> {
     const { times, random } = this.context;
-    const rest = new Wakeup();
     for (;;) {
-      await rest.wait(jittered(times.interval, random), signal);
+      await this.#greeting.wait(jittered(times.interval, random), signal);
       if (signal.aborted) return;
       const again = await this.#greet(signal);
       if (again?.nodeId !== nodeId || again.epoch !== epoch) {

@@ -1,4 +1,4 @@
-import type { Position } from '@pgmesh/core';
+import { formatRules, type Position } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { MeshEvents } from './events';
 import { Exchange } from './exchange';
@@ -128,7 +128,7 @@ export class Mesh {
           // Whoever has just started may be the one that an address known by hand leads to.
           if (link.nodeId !== nodeId && !(what === 'dialled' && link.nodeId === null)) continue;
           if (what === 'dialled') link.dialled();
-          else if (what === 'told') link.news();
+          else if (what === 'told') link.told();
           else link.asked();
         }
       }),
@@ -158,6 +158,13 @@ export class Mesh {
       sync_running: peers.some(({ state, copying, lag_ms }) => state === 'live' && (copying !== null || lag_ms > 0)),
       peers,
     };
+  }
+
+  /** The store decides conflicts by other rules: peers and listeners are told. */
+  rulesChanged(): void {
+    const { events, store } = this.#context;
+    events.emit({ type: 'rules_changed', rules: formatRules(store.rules) });
+    for (const link of this.#links) link.rulesChanged();
   }
 
   /**

@@ -6,6 +6,8 @@ export interface Neighbour {
   readonly nodeId: string;
   readonly epoch: string;
   readonly tables: readonly string[];
+  /** How it decides conflicts (libs/core: formatRules). */
+  readonly rules: string;
   /** The nodes that it has a live link to. */
   readonly links: readonly string[];
   readonly knowledge: Knowledge;
@@ -63,6 +65,7 @@ export class Neighbours {
       nodeId: hello.node_id,
       epoch: hello.epoch,
       tables: hello.tables,
+      rules: hello.rules,
       links: hello.links,
       knowledge: fromWireKnowledge(hello.knowledge),
       // A greeting may have been overtaken by the window that we gave meanwhile.

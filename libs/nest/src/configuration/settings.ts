@@ -20,12 +20,9 @@ const peers = list.superRefine((urls, context) => {
 
 const conflictRules = z.string().superRefine((text, context) => {
   const outcome = parseRules(text);
-  const problems = outcome.ok
-    ? outcome.rules
-        .filter(({ strategy }) => strategy === 'merge-fields' || strategy === 'custom')
-        .map(({ strategy }) => `names ${strategy}, which this version does not have yet`)
-    : outcome.problems.map((problem) => `cannot be used: ${problem.replace(/\.$/, '')}`);
-  for (const message of new Set(problems)) context.addIssue({ code: 'custom', message });
+  if (outcome.ok) return;
+  for (const problem of outcome.problems)
+    context.addIssue({ code: 'custom', message: `cannot be used: ${problem.replace(/\.$/, '')}` });
 });
 
 const discovery = list.superRefine((modes, context) => {
@@ -272,8 +269,28 @@ export const settings = {
     meaning:
       'Which of several concurrent versions stands: a strategy for all tables, and others for single tables (`table=strategy`) or ' +
       'for the rows whose key begins so (`table:prefix=strategy`). The strategies: `last-write-wins`, `first-write-wins`, ' +
-      '`node-priority` (by P2P_PRIORITY of the writer) and `manual` (the last write stands until somebody writes over all). The same on all nodes.',
+      '`node-priority` (by P2P_PRIORITY of the writer), `merge-fields` (the newest write of each field), `custom(name)` (a function of P2P_RESOLVERS) and ' +
+      '`manual` (the last write stands until somebody decides). The same on all nodes.',
     example: 'last-write-wins, orders=node-priority',
+  },
+  resolversFile: {
+    variable: 'P2P_RESOLVERS',
+    flag: '--resolvers <path>',
+    type: z.string(),
+    fallback: undefined,
+    fallbackMeaning: 'none',
+    meaning:
+      'A JavaScript module whose exported functions are the resolvers that rules name: `custom(stock)` is its export `stock`, `custom` its default export.',
+    example: '/etc/pgmesh/resolvers.mjs',
+  },
+  resolverTimeout: {
+    variable: 'P2P_RESOLVER_TIMEOUT',
+    flag: '--resolver-timeout <time>',
+    type: duration(1, 60_000),
+    fallback: '250ms',
+    meaning:
+      'How long a resolver may take for two versions. One that takes longer leaves the conflict open, and is not asked again for ten seconds.',
+    example: '100ms',
   },
   conflictRetention: {
     variable: 'P2P_CONFLICT_RETENTION',

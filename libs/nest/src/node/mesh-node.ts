@@ -1,4 +1,5 @@
 import { Logger } from '@nestjs/common';
+import type { Resolvers } from '@pgmesh/store';
 import { Problem } from '@pgmesh/wire';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Configuration } from '../configuration/configuration';
@@ -6,7 +7,12 @@ import { EventLog } from './event-log';
 import type { NodeStore } from './ports';
 import { type RunningNode, startNode } from './running-node';
 
-export type OpenStore = (configuration: Configuration, warn: (message: string) => void) => Promise<NodeStore>;
+/** `resolvers` are those that were given in code. */
+export type OpenStore = (
+  configuration: Configuration,
+  warn: (message: string) => void,
+  resolvers?: Resolvers,
+) => Promise<NodeStore>;
 
 /** Pauses between attempts to reach a database that is away at the start, in ms. */
 const firstPause = 250;
@@ -24,6 +30,7 @@ export class MeshNode {
   constructor(
     readonly configuration: Configuration,
     private readonly openStore: OpenStore,
+    private readonly resolvers: Resolvers = {},
   ) {}
 
   /** @throws Problem `unavailable` before the node has started and when it is stopping */
@@ -62,7 +69,7 @@ export class MeshNode {
 
   private async open(port: number): Promise<void> {
     const warn = (message: string): void => this.log.warn(message);
-    const store = await this.whenDatabaseAnswers(() => this.openStore(this.configuration, warn));
+    const store = await this.whenDatabaseAnswers(() => this.openStore(this.configuration, warn, this.resolvers));
     if (store === null) return;
     this.store = store;
     if (this.ending.signal.aborted) return;

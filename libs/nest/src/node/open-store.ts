@@ -2,12 +2,14 @@ import { parseRules } from '@pgmesh/core';
 import { PostgresStore } from '@pgmesh/store';
 import { Problem } from '@pgmesh/wire';
 import { ConfigurationError } from '../configuration/configuration-error';
+import { loadResolvers } from './load-resolvers';
 import type { OpenStore } from './mesh-node';
 
 /** The store on the PostgreSQL behind `databaseUrl`. */
 export const openPostgresStore: OpenStore = async (
-  { databaseUrl, nodeId, priority, tables, maxDrift, conflict, conflictRetention },
+  { databaseUrl, nodeId, priority, tables, maxDrift, conflict, conflictRetention, resolversFile, resolverTimeout },
   warn,
+  given = {},
 ) => {
   if (databaseUrl === undefined) {
     throw new ConfigurationError([
@@ -16,14 +18,16 @@ export const openPostgresStore: OpenStore = async (
   }
   const told = parseRules(conflict);
   if (!told.ok) throw new ConfigurationError(told.problems.map((problem) => `P2P_CONFLICT: ${problem}`));
-  const { rules } = told;
+  const loaded = resolversFile === undefined ? {} : await loadResolvers(resolversFile);
   const store = await PostgresStore.open({
     url: databaseUrl,
     nodeId,
     priority,
     tables,
     maxDrift,
-    rules,
+    rules: told.rules,
+    resolvers: { ...loaded, ...given },
+    resolverTimeout,
     conflictRetention,
     onFinding: ({ level, table, problem, remedy }) => {
       // Errors are thrown together when all have been found.
@@ -33,7 +37,11 @@ export const openPostgresStore: OpenStore = async (
   });
   return {
     identity: store.identity,
-    rules,
+    get rules() {
+      return store.rules;
+    },
+    resolvers: store.resolvers,
+    setRules: (rules) => store.setRules(rules),
     feed: store.feed,
     inbox: store.inbox,
     history: store.history,

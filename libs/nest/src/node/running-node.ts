@@ -1,3 +1,4 @@
+import type { Rules } from '@pgmesh/core';
 import { ManualSource, MdnsSource, type Peer, PeerDirectory } from '@pgmesh/discovery';
 import { type Exchange, type LinkStatus, Mesh, type MeshListener, type MeshStatus } from '@pgmesh/sync';
 import { protocolVersion } from '@pgmesh/wire';
@@ -25,6 +26,11 @@ export interface RunningNode {
   readonly stopping: AbortSignal;
   peers(): PeerView[];
   status(): MeshStatus;
+  /**
+   * Decides conflicts by other rules from now on, and tells peers; each node has to be told.
+   * @throws Problem `invalid_rules`, `unavailable`
+   */
+  setRules(rules: Rules): Promise<void>;
   /** Ends the links and says goodbye. The store stays open for the requests that are still being answered. */
   stop(): Promise<void>;
 }
@@ -96,6 +102,10 @@ export async function startNode(
     stopping: stopping.signal,
     peers: () => directory.list().map((peer) => viewOf(peer, mesh.status().peers)),
     status: () => mesh.status(),
+    async setRules(rules) {
+      await store.setRules(rules);
+      mesh.rulesChanged();
+    },
     async stop() {
       stopping.abort();
       await Promise.all([mesh.stop(), directory.stop()]);
