@@ -1,5 +1,6 @@
 export * from './check-resolver';
 export * from './cursor';
+export * from './decoded';
 export * from './field-stamps';
 export * from './jsonb-object';
 export * from './knowledge';
@@ -16,3 +17,4 @@ export * from './stamp';
 export * from './strategy';
 export * from './version-vector';
 export * from './visible';
+export * from './why';
