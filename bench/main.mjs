@@ -14,7 +14,7 @@ import { readOptions, usage } from './options.mjs';
 import { drawPicture } from './picture.mjs';
 import { reportTable, summary } from './report.mjs';
 import { native } from './system-native.mjs';
-import { pgmesh } from './system-pgmesh.mjs';
+import { pgmesh, pgmeshOf } from './system-pgmesh.mjs';
 import { Teardown } from './teardown.mjs';
 import { Yardstick } from './yardstick.mjs';
 
@@ -38,13 +38,17 @@ const out = fileURLToPath(new URL('./out/', import.meta.url));
  * @param {import('./options.mjs').Options} options
  * @returns {{ name: string, measure: (run: Run) => Promise<void> }[]}
  */
-function plan({ only, rounds, systems: names }) {
-  const systems = [native, pgmesh].filter(({ name }) => names.includes(name));
+function plan({ only, rounds, systems: names, against }) {
+  const before = against === undefined ? undefined : pgmeshOf(against);
+  const systems = [before ?? native, pgmesh].filter((system) => system === before || names.includes(system.name));
   const replication = { name: 'replication', measure: (/** @type {Run} */ run) => measureReplication(run, systems) };
-  const capture = { name: 'capture', measure: measureCapture };
+  const captured = [pgmesh, ...(before ? [before] : [])].map((system) => ({
+    name: `capture by ${system.name}`,
+    measure: (/** @type {Run} */ run) => measureCapture(run, system),
+  }));
   const round = [
     ...(only.some((line) => line !== 'capture' && line !== 'memory') ? [replication] : []),
-    ...(only.includes('capture') && names.includes('pgmesh') ? [capture] : []),
+    ...(only.includes('capture') && names.includes('pgmesh') ? captured : []),
   ];
   const memory =
     only.includes('memory') && names.includes('pgmesh') ? [{ name: 'memory', measure: measureMemory }] : [];
@@ -103,7 +107,7 @@ async function bench(options, teardown) {
     load,
     options,
     disk: yardstick,
-    results: judge(samples),
+    results: judge(samples, options.against === undefined ? undefined : 'before'),
     errors,
   };
 }

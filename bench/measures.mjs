@@ -8,7 +8,7 @@
  * @property {string} line the name by which --only asks for it
  * @property {string} title
  * @property {string} unit
- * @property {'native' | 'bare' | undefined} reference
+ * @property {'native' | 'bare' | 'before' | undefined} reference
  * @property {'ratio at least' | 'value below'} kind
  * @property {number} [floor] what must hold
  * @property {number} [goal] what is aimed at
@@ -87,10 +87,17 @@ export function median(values) {
  *   rounds: Record<string, number[]> }} Verdict
  */
 
-/** @param {Map<string, Record<string, number[]>>} samples by measure and system @returns {Verdict[]} */
-export function judge(samples) {
+/**
+ * @param {Map<string, Record<string, number[]>>} samples by measure and system
+ * @param {'before'} [against] what all is compared with, in place of each measure's own reference; there are no floors then
+ * @returns {Verdict[]}
+ */
+export function judge(samples, against) {
   return measures
     .filter(({ id }) => samples.has(id))
+    .map((measure) =>
+      against && measure.reference ? { ...measure, reference: against, floor: undefined, goal: undefined } : measure,
+    )
     .map((measure) => {
       const rounds = samples.get(measure.id) ?? {};
       const pgmesh = median(rounds.pgmesh ?? []);

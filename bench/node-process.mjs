@@ -8,7 +8,8 @@ import { now, Overdue } from './deadline.mjs';
 import { freePort } from './postgres.mjs';
 import { endChild } from './teardown.mjs';
 
-const cli = fileURLToPath(new URL('../bin/pgmesh.js', import.meta.url));
+/** This checkout's own. */
+export const ownCli = fileURLToPath(new URL('../bin/pgmesh.js', import.meta.url));
 
 /** Nothing of the caller's own configuration may reach a node of the bench, and nodes must not find each other early. */
 function environment() {
@@ -30,9 +31,9 @@ export class NodeProcess {
   /**
    * Returns when the node says that it is ready: its tables are tracked, with the rows that were there before.
    * @param {import('./teardown.mjs').Teardown} teardown
-   * @param {{ id: string, databaseUrl: string, tables: string, directory: string, patience: number }} node
+   * @param {{ id: string, databaseUrl: string, tables: string, directory: string, patience: number, cli?: string }} node
    */
-  static async start(teardown, { id, databaseUrl, tables, directory, patience }) {
+  static async start(teardown, { id, databaseUrl, tables, directory, patience, cli = ownCli }) {
     const port = await freePort();
     const node = new NodeProcess(id, port, join(directory, `node-${id}-${port}.log`));
     const log = openSync(node.logFile, 'a');

@@ -1,4 +1,6 @@
 // @ts-check
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 export const lines = ['first-copy', 'big-insert', 'big-update', 'sustained', 'latency', 'capture', 'memory'];
@@ -15,6 +17,7 @@ const systems = ['native', 'pgmesh'];
  * @property {number} memoryRows rows that are copied while memory is watched
  * @property {string[]} only the lines to measure
  * @property {string[]} systems to compare
+ * @property {string | undefined} against another checkout of pgmesh, to compare with in place of native replication
  */
 
 export const usage = `npm run bench -- [flags]
@@ -23,6 +26,7 @@ export const usage = `npm run bench -- [flags]
   --rounds N         measure so often, native and pgmesh in turn; figures are medians (3)
   --only a,b         of ${lines.join(', ')}
   --systems a,b      of ${systems.join(', ')}: one alone has no ratio
+  --against DIR      compare with the pgmesh of another checkout, built, in place of native replication
   --memory-rows N    rows copied while memory is watched (1000000)
   --skip-memory      leave the memory line out
   --quick            small sizes and one round, to see that it runs; its figures mean little
@@ -44,6 +48,14 @@ function choice(flag, text, known) {
   return chosen;
 }
 
+/** @param {string | undefined} text */
+function checkout(text) {
+  if (text === undefined) return undefined;
+  const directory = resolve(text);
+  if (existsSync(join(directory, 'dist/apps/cli/src/main.js'))) return directory;
+  throw new Error(`--against ${text}: there is no built pgmesh. Run npm ci and npm run build there`);
+}
+
 /** @param {string[]} args @returns {Options | 'help'} */
 export function readOptions(args) {
   const text = /** @type {const} */ ({ type: 'string' });
@@ -56,6 +68,7 @@ export function readOptions(args) {
       rounds: text,
       only: text,
       systems: text,
+      against: text,
       'memory-rows': text,
       'skip-memory': yes,
       quick: yes,
@@ -76,5 +89,6 @@ export function readOptions(args) {
     memoryRows: count('memory-rows', values['memory-rows'], quick ? 100_000 : 1_000_000),
     only: values['skip-memory'] ? only.filter((line) => line !== 'memory') : only,
     systems: choice('systems', values.systems, systems),
+    against: checkout(values.against),
   };
 }

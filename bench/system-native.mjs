@@ -9,7 +9,7 @@ import { now, Overdue } from './deadline.mjs';
  * @typedef {{ source: import('./postgres.mjs').PostgresServer, receiver: import('./postgres.mjs').PostgresServer,
  *   directory: string, teardown: import('./teardown.mjs').Teardown }} Servers
  * @typedef {{ join: () => Promise<void>, settle: () => Promise<void>, inspect: () => void, peakMemory?: () => { source: number, receiver: number } }} Link
- * @typedef {{ name: 'native' | 'pgmesh', walLevel: 'logical' | 'replica', prepare: (servers: Servers, table: string) => Promise<Link> }} System
+ * @typedef {{ name: 'native' | 'pgmesh' | 'before', walLevel: 'logical' | 'replica', prepare: (servers: Servers, table: string) => Promise<Link> }} System
  */
 
 /** PostgreSQL's logical replication as it comes: a publication, a subscription, no option changed. @type {System} */

@@ -12,9 +12,6 @@ const order = [bare, tracked, tracked, bare];
 /** Single rows in more and shorter slices: their rate follows the disk, which changes by the second. */
 const slices = [...order, ...order];
 
-/** @param {string} table */
-const systemOf = (table) => (table === tracked ? 'pgmesh' : 'bare');
-
 /** A sum of work and a sum of time, by table. */
 class Tally {
   /** @type {Map<string, { count: number, ms: number }>} */
@@ -27,9 +24,10 @@ class Tally {
     sum.ms += ms;
   }
 
-  /** @param {import('../main.mjs').Run} run @param {string} line */
-  record({ record }, line) {
-    for (const [table, { count, ms }] of this.#sums) record(line, systemOf(table), (count / ms) * 1_000);
+  /** @param {import('../main.mjs').Run} run @param {string} line @param {string} system */
+  record({ record }, line, system) {
+    for (const [table, { count, ms }] of this.#sums)
+      record(line, table === tracked ? system : 'bare', (count / ms) * 1_000);
   }
 }
 
@@ -37,8 +35,9 @@ class Tally {
  * What a writer pays for being captured: the same writes on two tables of one database, one of them tracked by a node
  * that has no peer.
  * @param {import('../main.mjs').Run} run
+ * @param {typeof import('../system-pgmesh.mjs').pgmesh} system
  */
-export async function measureCapture(run) {
+export async function measureCapture(run, { name, cli }) {
   const { options, teardown, directory, say } = run;
   say(`capture: one server, a tracked table and a bare one of ${options.rows.toLocaleString('en')} rows`);
   const server = await PostgresServer.start(teardown, { name: 'capture', directory, walLevel: 'replica' });
@@ -49,14 +48,14 @@ export async function measureCapture(run) {
     await writer.query(`VACUUM ANALYZE ${table}`);
   }
   const patience = patienceFor(options.rows);
-  await NodeProcess.start(teardown, { id: 'a', databaseUrl: server.url, tables: tracked, directory, patience });
+  await NodeProcess.start(teardown, { id: 'a', databaseUrl: server.url, tables: tracked, directory, patience, cli });
   const load = await Load.connect(teardown, { url: server.url, clients: options.clients });
-  await singleRows(run, writer, load);
-  await statements(run, writer);
+  await singleRows(run, writer, load, name);
+  await statements(run, writer, name);
 }
 
-/** @param {import('../main.mjs').Run} run @param {import('pg').Client} writer @param {Load} load */
-async function singleRows(run, writer, load) {
+/** @param {import('../main.mjs').Run} run @param {import('pg').Client} writer @param {Load} load @param {string} system */
+async function singleRows(run, writer, load, system) {
   const { rows, seconds, clients } = run.options;
   const slice = { batch: 'copied', rows, seconds: seconds / slices.length };
   for (const kind of /** @type {const} */ (['update', 'insert', 'delete'])) {
@@ -69,12 +68,12 @@ async function singleRows(run, writer, load) {
       if (count === 0) continue; // Every row that the insert slices made is deleted already.
       tally.add(table, count, endedAt - startedAt);
     }
-    tally.record(run, `capture-${kind}`);
+    tally.record(run, `capture-${kind}`, system);
   }
 }
 
-/** @param {import('../main.mjs').Run} run @param {import('pg').Client} writer */
-async function statements(run, writer) {
+/** @param {import('../main.mjs').Run} run @param {import('pg').Client} writer @param {string} system */
+async function statements(run, writer, system) {
   const rows = run.options.statementRows;
   // A batch of its own each time: a key that was deleted and comes back is not the same work as a new one.
   const counter = 10_000_000;
@@ -95,5 +94,5 @@ async function statements(run, writer) {
       tallies[kind].add(table, rows, now() - startedAt);
     }
   }
-  for (const [kind, tally] of Object.entries(tallies)) tally.record(run, `capture-statement-${kind}`);
+  for (const [kind, tally] of Object.entries(tallies)) tally.record(run, `capture-statement-${kind}`, system);
 }
