@@ -3,6 +3,7 @@ export * from './cursor';
 export * from './field-stamps';
 export * from './jsonb-object';
 export * from './knowledge';
+export * from './max-versions';
 export * from './merge-fields';
 export * from './position';
 export * from './random';

@@ -1,4 +1,4 @@
-import { defaultRules, type Rules } from '@pgmesh/core';
+import { defaultRules, type MaxVersions, noVersions, type Rules } from '@pgmesh/core';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
 import { followRules } from './apply/follow-rules';
@@ -8,6 +8,8 @@ import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes
 import { PostgresFeed } from './feed/feed';
 import { tick } from './feed/ticks';
 import { Wakeup } from './feed/wakeup';
+import { RowHistory } from './history/row-history';
+import { dropHistories, needsSeed, seedHistory } from './history/seed';
 import { establishIdentity, type NodeIdentity } from './identity';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
@@ -26,6 +28,8 @@ export interface StoreOptions {
   readonly tables: readonly string[];
   /** How conflicts are decided; by the last write unless given. */
   readonly rules?: Rules;
+  /** How many of a row's last versions are kept with their images; none unless given. */
+  readonly maxVersions?: MaxVersions;
   /** How far ahead of our clock a version may be stamped, in milliseconds; 60,000 unless given. */
   readonly maxDrift?: number;
   readonly onFinding?: (finding: Finding) => void;
@@ -66,6 +70,7 @@ export class PostgresStore {
     readonly feed: PostgresFeed,
     readonly inbox: PostgresInbox,
     readonly history: PostgresSyncHistory,
+    readonly rowHistory: RowHistory,
     readonly peerBook: PostgresPeerBook,
   ) {}
 
@@ -97,8 +102,11 @@ export class PostgresStore {
     await shapes.refresh();
     for (const shape of shapes.all) if (!chosen.some(({ oid }) => oid === shape.oid)) await untrack(pool, shape);
     for (const { oid, name } of chosen) {
-      const shape = await track(pool, identity, oid);
+      const shape = await track(pool, identity, oid, options.maxVersions ?? noVersions);
       await backfill(pool, identity, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows`));
+      if (await needsSeed(pool, shape)) {
+        await seedHistory(pool, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows into the history`));
+      }
     }
     await shapes.refresh();
     const rules = options.rules ?? defaultRules;
@@ -116,13 +124,16 @@ export class PostgresStore {
       nodeId: identity.nodeId,
       maxDrift: (options.maxDrift ?? 60_000) * 1000,
       rules,
-      adopt: (shape) => backfill(pool, identity, shape),
+      adopt: async (shape) => {
+        if ((await backfill(pool, identity, shape)) > 0 && shape.maxVersions > 0) await seedHistory(pool, shape);
+      },
       versionAside: async () => store?.keepUp(),
       changed: () => wakeup.ring(),
     });
     const history = new PostgresSyncHistory(pool);
+    const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
-    store = new PostgresStore(connections, options, shapes, wakeup, identity, feed, inbox, history, book);
+    store = new PostgresStore(connections, options, shapes, wakeup, identity, feed, inbox, history, rowHistory, book);
     await store.keepUp();
     wakeup.start();
     store.upkeep = setInterval(() => void store.keepUp(), upkeepInterval).unref();
@@ -214,17 +225,23 @@ export class PostgresStore {
     }
     for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool))) {
       await this.reporting(async () => {
-        await backfill(this.pool, this.identity, await track(this.pool, this.identity, oid));
+        const shape = await track(this.pool, this.identity, oid);
+        await backfill(this.pool, this.identity, shape);
+        if (shape.maxVersions > 0) await seedHistory(this.pool, shape);
         this.options.onProgress?.(`${name} was altered: its capture follows`);
       });
     }
     await this.shapes.refresh();
     for (const shape of this.shapes.all) {
       await this.reporting(async () => {
-        if (await completeTriggers(this.pool, shape)) await backfill(this.pool, this.identity, shape);
+        if (await completeTriggers(this.pool, shape)) {
+          await backfill(this.pool, this.identity, shape);
+          if (shape.maxVersions > 0) await seedHistory(this.pool, shape);
+        }
         await versionImages(this.pool, this.identity, shape);
       });
     }
+    await this.reporting(() => dropHistories(this.pool, this.shapes.all));
     await sweep(this.pool, this.identity, this.shapes.all);
     await tick(this.pool);
   }

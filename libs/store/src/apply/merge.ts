@@ -1,5 +1,6 @@
 import type { Rules } from '@pgmesh/core';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
+import { receivedStatements } from '../history/received-sql';
 import { prepared } from '../prepared';
 import { mergeStatements, type MergeStatements } from './merge-sql';
 import { resolveConcurrent } from './resolve';
@@ -100,7 +101,10 @@ export class StageMerge {
   /** What was neither known nor newer: rows that are new here, and conflicts. */
   private async mergeRest(client: PoolClient, won: number): Promise<Merged> {
     const { stage, statements, options } = this;
-    if (won === stage.count) return { changed: won, conflicts: 0 };
+    if (won === stage.count) {
+      await this.record(client, won);
+      return { changed: won, conflicts: 0 };
+    }
     const {
       matched = 0,
       concurrent = 0,
@@ -114,9 +118,16 @@ export class StageMerge {
       const { rows } = await client.query<Counts>(this.query(statements.markNew(careful), [options.via]));
       if (rows[0]!.marked !== fresh || rows[0]!.live !== inserted) throw new Collision(this);
     }
+    await this.record(client, won + fresh);
     if (concurrent === 0) return { changed: won + fresh, conflicts: 0 };
     const resolved = await resolveConcurrent(client, stage, statements, options.via, options.rules);
     return { changed: won + fresh + resolved.changed, conflicts: resolved.conflicts };
+  }
+
+  /** Into the table's history, where one is kept, with what stands now: before conflicts, which have more to tell. */
+  private async record(client: PoolClient, standing: number): Promise<void> {
+    if (this.stage.shape.maxVersions === 0 || standing === 0) return;
+    for (const statement of receivedStatements(this.stage)) await client.query(this.query(statement));
   }
 
   /** After a collision: refuses a part that collided with itself. */

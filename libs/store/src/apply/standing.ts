@@ -1,5 +1,6 @@
 import { type RowImage, type RowState, ruleFor, type Rules, type RowVersion, visible } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
+import { recordSets } from '../history/record';
 import { inData, inMeta, keysEqual } from '../keys';
 import type { Column, TableShape } from '../table-shape';
 import { renumbering, updatedColumns } from './merge-sql';
@@ -56,6 +57,7 @@ export async function writeMerged(
      WHERE ${keysEqual(shape, inMeta('m'), inRecord)}`,
     [JSON.stringify(records)],
   );
+  await recordSets(client, shape, merged);
 }
 
 const inRecord = (column: Column, i: number) => parsed(column, `(r.key ->> ${i})`);
