@@ -14,7 +14,8 @@ export const mostVersions = 1000;
 export const noVersions: MaxVersions = { others: 0, tables: new Map() };
 
 export type MaxVersionsOutcome =
-  { readonly ok: true; readonly maxVersions: MaxVersions } | { readonly ok: false; readonly problems: readonly string[] };
+  | { readonly ok: true; readonly maxVersions: MaxVersions }
+  | { readonly ok: false; readonly problems: readonly string[] };
 
 /**
  * A setting's text: `5` for all tables, `table=20` for one, several between commas. A table without a schema is in `public`; a

@@ -25,6 +25,7 @@ import { ChangesController } from './p2p/changes.controller';
 import { DoorMiddleware } from './p2p/door.middleware';
 import { ExchangeController } from './p2p/exchange.controller';
 import { PeersController } from './p2p/peers.controller';
+import { RowsController } from './p2p/rows.controller';
 import { StatusController } from './p2p/status.controller';
 import { SyncController } from './p2p/sync.controller';
 
@@ -111,7 +112,9 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
     ],
     controllers: [
       HealthController,
-      ...(enabled ? [StatusController, PeersController, ChangesController, ExchangeController, SyncController] : []),
+      ...(enabled
+        ? [StatusController, PeersController, ChangesController, RowsController, ExchangeController, SyncController]
+        : []),
     ],
     exports: [MeshNode],
   };

@@ -14,6 +14,7 @@ import { establishIdentity, type NodeIdentity } from './identity';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
+import { rowKey } from './row-key';
 import { Shapes } from './shapes';
 import { PostgresSyncHistory } from './sync-history';
 import { readShapes, type TableShape } from './table-shape';
@@ -157,6 +158,11 @@ export class PostgresStore {
   /** A shared table by the name that people give it. */
   find(text: string): TableShape | undefined {
     return this.shapes.find(text);
+  }
+
+  /** A row's key as it stands in a URL, as PostgreSQL prints it (see rowKey). @throws Problem `bad_request` */
+  rowKey(shape: TableShape, text: string): Promise<string[]> {
+    return rowKey(this.pool, shape, text).catch(rethrowAway);
   }
 
   /** A page of a table's changes as JSON. */

@@ -208,7 +208,7 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity)
   const history = shape.maxVersions > 0 ? captureHistory(shape) : noHistory;
   const captureStatement = fillTemplate('capture.sql', {
     ...places,
-    printing: history.printing,
+    settings: history.settings,
     versions: fillTemplate('capture-versions.sql', places) + history.block,
     aside: fillTemplate('capture-aside.sql', places),
   });

@@ -1,12 +1,13 @@
-import { parseRules } from '@pgmesh/core';
+import { parseMaxVersions, parseRules } from '@pgmesh/core';
 import { PostgresStore } from '@pgmesh/store';
 import { Problem } from '@pgmesh/wire';
 import { ConfigurationError } from '../configuration/configuration-error';
 import type { OpenStore } from './mesh-node';
+import { StoreRows } from './store-rows';
 
 /** The store on the PostgreSQL behind `databaseUrl`. */
 export const openPostgresStore: OpenStore = async (
-  { databaseUrl, nodeId, priority, tables, maxDrift, conflict },
+  { databaseUrl, nodeId, priority, tables, maxDrift, conflict, maxVersions: versions },
   warn,
 ) => {
   if (databaseUrl === undefined) {
@@ -17,6 +18,8 @@ export const openPostgresStore: OpenStore = async (
   const told = parseRules(conflict);
   if (!told.ok) throw new ConfigurationError(told.problems.map((problem) => `P2P_CONFLICT: ${problem}`));
   const { rules } = told;
+  const kept = parseMaxVersions(versions);
+  if (!kept.ok) throw new ConfigurationError(kept.problems.map((problem) => `P2P_MAX_VERSIONS: ${problem}`));
   const store = await PostgresStore.open({
     url: databaseUrl,
     nodeId,
@@ -24,12 +27,16 @@ export const openPostgresStore: OpenStore = async (
     tables,
     maxDrift,
     rules,
+    maxVersions: kept.maxVersions,
     onFinding: ({ level, table, problem, remedy }) => {
       // Errors are thrown together when all have been found.
       if (level === 'warning') warn(`${table === null ? '' : `${table}: `}${problem} ${remedy}`);
     },
     onError: (error) => warn(`The database is away: ${error.message}`),
   });
+  for (const table of kept.maxVersions.tables.keys()) {
+    if (!store.find(table)) warn(`P2P_MAX_VERSIONS names ${table}, which is not shared here. P2P_TABLES says what is.`);
+  }
   return {
     identity: store.identity,
     rules,
@@ -37,6 +44,7 @@ export const openPostgresStore: OpenStore = async (
     inbox: store.inbox,
     history: store.history,
     peerBook: store.peerBook,
+    rows: new StoreRows(store),
     tables: () => store.tables(),
     conflictsResolved: () => store.conflictsResolved(),
     close: () => store.close(),

@@ -7,13 +7,19 @@ import { writtenStatements } from './record-sql';
 
 /** What a table's capture function has besides, when a history is kept of the table. */
 export interface CaptureHistory {
-  /** SET clauses: a user's session may print values otherwise than ours (trap 35). */
-  readonly printing: string;
+  /** SET clauses of the function: a user's session may print values otherwise than ours (trap 35). */
+  readonly settings: string;
   /** After the versions. */
   readonly block: string;
 }
 
-export const noHistory: CaptureHistory = { printing: '', block: '' };
+export const noHistory: CaptureHistory = { settings: '', block: '' };
+
+/**
+ * A session keeps the plan of its first write, when the history may have been empty: without this it read all of it at every write
+ * from then on (measured: 5 to 20 ms instead of 0.6).
+ */
+const byKey = { enable_seqscan: 'off', jit: 'off' };
 
 export function captureHistory(shape: TableShape): CaptureHistory {
   const sources = {
@@ -38,8 +44,8 @@ export function captureHistory(shape: TableShape): CaptureHistory {
     sourceOfDelete: escapeLiteral(sources.delete),
     sourceOfTruncate: escapeLiteral(sources.truncate),
   });
-  const settings = Object.entries(printing).map(([name, value]) => `\n  SET ${name} = ${escapeLiteral(value)}`);
-  return { printing: settings.join(''), block: `\n${block}` };
+  const settings = Object.entries({ ...printing, ...byKey }).map(([name, value]) => `\n  SET ${name} = ${escapeLiteral(value)}`);
+  return { settings: settings.join(''), block: `\n${block}` };
 }
 
 /** The keys of what this transaction has given versions. */
@@ -75,4 +81,3 @@ export function historyTableStatement(shape: TableShape): string {
 function keysOf(shape: TableShape, value: (ident: string) => string): string {
   return shape.key.map(({ ident }, i) => `${value(ident)} AS key${i + 1}`).join(', ');
 }
-

@@ -19,7 +19,9 @@ export function keptImage(columns: readonly (Column & { readonly at: string })[]
   if (estimate.length === 0) return image;
   const exact = columns.flatMap((column) => {
     const value = `${alias}.${column.at}`;
-    return column.size === 'stored' ? `coalesce(octet_length(${printed(column, value)})::int8, 0)` : sizeOf(column, value);
+    return column.size === 'stored'
+      ? `coalesce(octet_length(${printed(column, value)})::int8, 0)`
+      : sizeOf(column, value);
   });
   return `CASE WHEN ${sum(estimate)} <= ${surelyFits} THEN ${image} WHEN ${sum(exact)} <= ${mostBytes} THEN ${image} END`;
 }

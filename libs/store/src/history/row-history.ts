@@ -92,7 +92,8 @@ export class RowHistory {
       return await work(shape);
     } catch (error) {
       const { code } = error as { code?: unknown };
-      const altered = error instanceof Problem ? code === 'busy' : isShapeChange(code as string | undefined, String(error));
+      const altered =
+        error instanceof Problem ? code === 'busy' : isShapeChange(code as string | undefined, String(error));
       if (!altered) throw error;
       await this.shapes.refresh();
       const present = this.shapes.get(shape.name);
