@@ -131,6 +131,20 @@ describe('The history of a row', () => {
     expect(await c.sql('SELECT count(*)::int FROM p2p.history_1')).toEqual([{ count: 30001 }]);
   });
 
+  it('comes with the window or not at all', async () => {
+    const two = `${items} CREATE TABLE later (id int PRIMARY KEY, qty int);`;
+    await using a = await storeNode('a', two);
+    await using b = await storeNode('b', `${two} ALTER TABLE later ADD CHECK (qty < 10);`, ['*'], keep('5'));
+    await a.sql(`INSERT INTO items VALUES (1, 'a', 1); INSERT INTO later VALUES (1, 1)`);
+    await pull(a, b);
+    await a.sql(`UPDATE items SET name = 'b'; UPDATE later SET qty = 10`);
+    await expect(pull(a, b)).rejects.toMatchObject({ code: 'invalid_value' });
+    expect(await told(b, 1)).toEqual(['received a']);
+    await a.sql(`UPDATE later SET qty = 9`);
+    await pull(a, b);
+    expect(await told(b, 1)).toEqual(['received b', 'received a']);
+  });
+
   it('begins with the rows that are there', async () => {
     await using db = await createDatabase();
     await db.sql(items);

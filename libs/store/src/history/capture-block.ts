@@ -44,7 +44,9 @@ export function captureHistory(shape: TableShape): CaptureHistory {
     sourceOfDelete: escapeLiteral(sources.delete),
     sourceOfTruncate: escapeLiteral(sources.truncate),
   });
-  const settings = Object.entries({ ...printing, ...byKey }).map(([name, value]) => `\n  SET ${name} = ${escapeLiteral(value)}`);
+  const settings = Object.entries({ ...printing, ...byKey }).map(
+    ([name, value]) => `\n  SET ${name} = ${escapeLiteral(value)}`,
+  );
   return { settings: settings.join(''), block: `\n${block}` };
 }
 

@@ -57,7 +57,7 @@ export class RowHistory {
       assertKept(present);
       const { rows } = await this.pool.query<KeptRow>(listQuery(present), [...key]);
       if (rows.length === 0) throw unknownRow(present, key);
-      return rows.map(toKept);
+      return rows.map((row) => toKept(present, row));
     }).catch(rethrowAway);
   }
 
@@ -128,9 +128,15 @@ function listQuery(shape: TableShape): string {
     ) AS v ORDER BY v.stamp DESC, v.origin DESC`;
 }
 
-function toKept({ past, recorded_at, ...row }: KeptRow): KeptVersion {
-  const vector = vectorOf({ ...row, past: past ?? {}, image: row.row });
-  return { ...row, vector, recordedAt: recorded_at };
+function toKept(shape: TableShape, { past, recorded_at, row: image, ...version }: KeptRow): KeptVersion {
+  const vector = vectorOf({ ...version, past: past ?? {}, image });
+  return { ...version, row: image && inOrder(shape, image), vector, recordedAt: recorded_at };
+}
+
+/** The table's columns in its order, then those that it has no more. */
+function inOrder({ columns }: TableShape, image: RowImage): RowImage {
+  const present = columns.filter(({ name }) => Object.hasOwn(image, name)).map(({ name }) => [name, image[name]!]);
+  return { ...Object.fromEntries(present), ...image };
 }
 
 function assertKept({ name, maxVersions }: TableShape): void {
