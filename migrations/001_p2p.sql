@@ -28,6 +28,10 @@ CREATE TABLE p2p.tracked_table (
   name        text        NOT NULL COLLATE "C",
   backfilled  boolean     NOT NULL DEFAULT false,
   conflicts   bigint      NOT NULL DEFAULT 0,
+  -- How many versions of a row p2p.history_<id> keeps with their images; 0: there is no such table (libs/store/src/sql/history.sql).
+  max_versions integer    NOT NULL DEFAULT 0,
+  -- Whether the rows that were there before the history have their first entry in it.
+  seeded      boolean     NOT NULL DEFAULT false,
   tracked_at  timestamptz NOT NULL DEFAULT now()
 );
 

@@ -105,9 +105,15 @@ describe('the configuration', () => {
   });
 
   it('refuses what this version does not do yet instead of ignoring it', () => {
-    expect(
-      findings({ P2P_DISCOVERY_MODE: 'mdns,dns', P2P_BOOTSTRAP_URL: 'http://b', P2P_MAX_VERSIONS: '5' }),
-    ).toHaveLength(3);
+    expect(findings({ P2P_DISCOVERY_MODE: 'mdns,dns', P2P_BOOTSTRAP_URL: 'http://b' })).toHaveLength(2);
+  });
+
+  it('names each entry of P2P_MAX_VERSIONS that cannot be used', () => {
+    const [first, second, ...rest] = findings({ P2P_MAX_VERSIONS: '5, orders=lots, "My Table=1' });
+    expect(rest).toEqual([]);
+    expect([first, second].join('\n')).toMatch(
+      /orders=lots: "lots" is not a whole number from 0 to 1000[^]*not closed/,
+    );
   });
 
   it('reads each example of its table, unless it is one of a secret', () => {

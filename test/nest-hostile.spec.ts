@@ -85,6 +85,20 @@ describe('trap hostile 400: what cannot be read is refused', () => {
   });
 
   it.each([
+    '{}',
+    '{"version": 1}',
+    '{"version": {"stamp": "1", "origin": "a"}}',
+    '{"version": {"stamp": -1, "origin": "a"}}',
+    '{"version": {"stamp": 1.5, "origin": "a"}}',
+    '{"version": {"stamp": 1e300, "origin": "a"}}',
+    '{"version": {"stamp": 1, "origin": ""}}',
+    '{"version": {"stamp": 1, "origin": "a", "row": {}}}',
+    '{"version": {"__proto__": {"stamp": 1, "origin": "a"}}}',
+  ])('restore of %s', async (body) => {
+    await refused(post('/p2p/table/products/rows/1/restore', body), 400);
+  });
+
+  it.each([
     'limit=-1',
     'limit=1e9',
     'limit=0',

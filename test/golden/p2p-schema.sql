@@ -93,6 +93,8 @@ TABLE tracked_table
   name text NOT NULL
   backfilled boolean NOT NULL DEFAULT false
   conflicts bigint NOT NULL DEFAULT 0
+  max_versions integer NOT NULL DEFAULT 0
+  seeded boolean NOT NULL DEFAULT false
   tracked_at timestamp with time zone NOT NULL DEFAULT now()
   PRIMARY KEY (id)
   UNIQUE (relation)

@@ -5,6 +5,8 @@ import { seed } from './database/seed';
 import { ProductReviewModule } from './product-review.module';
 
 const ownTables = ['users', 'categories', 'products', 'reviews'];
+/** What is kept of a row unless P2P_MAX_VERSIONS says otherwise. */
+const ownMaxVersions = { P2P_MAX_VERSIONS: '5' };
 
 /** What a parent process is told: progress while the database is made, then where everything is. */
 export type Report =
@@ -25,7 +27,7 @@ function report(message: Report): void {
 
 async function open(): Promise<Served> {
   // Configuration
-  const configuration = readConfiguration(process.env);
+  const configuration = readConfiguration(ownMaxVersions, process.env);
   const tables = configuration.tables.length > 0 ? configuration.tables : ownTables;
   const wantsSamples = process.env.PRODUCT_REVIEW_SEED === 'true';
 

@@ -4,6 +4,7 @@ export * from './decoded';
 export * from './field-stamps';
 export * from './jsonb-object';
 export * from './knowledge';
+export * from './max-versions';
 export * from './merge-fields';
 export * from './position';
 export * from './random';

@@ -1,3 +1,4 @@
+import { splitOutsideQuotes, unquote } from './quoted-names';
 import { type RuleEntry, type RuleInput, type Rules, type RulesOutcome, rulesOf } from './rules';
 
 /**
@@ -61,22 +62,4 @@ export function rulesDigest(rules: Rules): string {
 
 function quote(name: string): string {
   return /^[^\s,=:"][^,=:"]*$/.test(name) && name.trim() === name ? name : `"${name.replaceAll('"', '""')}"`;
-}
-
-/** A name as it was written, quoted or not; null when quotes stand where they cannot. */
-function unquote(name: string): string | null {
-  if (!name.includes('"')) return name;
-  const inner = /^"((?:[^"]|"")*)"$/.exec(name)?.[1];
-  return inner === undefined ? null : inner.replaceAll('""', '"');
-}
-
-function splitOutsideQuotes(text: string, sign: string): string[] {
-  const parts = [''];
-  let quoted = false;
-  for (const char of text) {
-    if (char === '"') quoted = !quoted;
-    if (char === sign && !quoted) parts.push('');
-    else parts[parts.length - 1] += char;
-  }
-  return parts;
 }

@@ -28,6 +28,7 @@ import { DoorMiddleware } from './p2p/door.middleware';
 import { ExchangeController } from './p2p/exchange.controller';
 import { PeersController } from './p2p/peers.controller';
 import { RulesController } from './p2p/rules.controller';
+import { RowsController } from './p2p/rows.controller';
 import { StatusController } from './p2p/status.controller';
 import { SyncController } from './p2p/sync.controller';
 
@@ -123,6 +124,7 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
             ChangesController,
             ConflictsController,
             RulesController,
+            RowsController,
             ExchangeController,
             SyncController,
           ]

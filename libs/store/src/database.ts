@@ -4,11 +4,8 @@ import { type ClientConfig, DatabaseError, Pool, type PoolClient, TypeOverrides 
 /** What a query runs on: a pool, or one of its connections inside a transaction. */
 export type Queryable = Pick<PoolClient, 'query'>;
 
-/**
- * Settings under which values are printed and read (invariant 8): the same on every node, so that the text of a value means the
- * same to all. `row_security` off makes a policy that would hide rows an error instead of a loss.
- */
-const pinned = {
+/** Settings under which values are printed (invariant 8): the same on every node, so that the text of a value means the same to all. */
+export const printing = {
   DateStyle: 'ISO,YMD',
   IntervalStyle: 'postgres',
   TimeZone: 'UTC',
@@ -16,8 +13,13 @@ const pinned = {
   bytea_output: 'hex',
   lc_monetary: 'C',
   xmloption: 'content',
-  array_nulls: 'on',
   quote_all_identifiers: 'off',
+} as const;
+
+/** The same with all that reading values takes. `row_security` off makes a policy that would hide rows an error instead of a loss. */
+const pinned = {
+  ...printing,
+  array_nulls: 'on',
   standard_conforming_strings: 'on',
   transform_null_equals: 'off',
   default_transaction_isolation: 'read committed',

@@ -2,6 +2,7 @@ import type { RowImage } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
 import { renumbering, updatedColumns } from './apply/merge-sql';
+import { recordWritten } from './history/record';
 import type { NodeIdentity } from './identity';
 import { dataKeys, inData, inMeta, keysEqual } from './keys';
 import { supersession } from './reconcile';
@@ -190,7 +191,10 @@ async function cover(
   );
   if (there.length > 0 !== wanted) throw stopped(shape);
   await client.query(`SELECT pg_notify('p2p', '')`);
-  if (covered[0]) return covered[0];
+  if (covered[0]) {
+    await recordWritten(client, shape);
+    return covered[0];
+  }
   const known = `${shape.name} has no row with the key ${JSON.stringify(key)}`;
   throw wanted
     ? new Problem('busy', `${known} that has a version yet. Nothing was written; try again.`)

@@ -5,6 +5,8 @@ export { openPool } from './database';
 export { detach } from './detach';
 export * from './embedded';
 export type { ChangesPage, ChangesQuery } from './feed/changes';
+export { type KeptVersion, type Restored, RowHistory } from './history/row-history';
+export type { VersionName } from './decide';
 export { migrate } from './migrate';
 export { PostgresStore, PreflightError, type StoreHealth, type StoreOptions } from './postgres-store';
 export type { Finding } from './preflight';

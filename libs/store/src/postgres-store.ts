@@ -1,4 +1,4 @@
-import { defaultRules, keepsFields, type Rules } from '@pgmesh/core';
+import { defaultRules, keepsFields, type MaxVersions, noVersions, type Rules } from '@pgmesh/core';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
 import { Judge, type Resolvers } from './apply/judge';
@@ -10,10 +10,13 @@ import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes
 import { PostgresFeed } from './feed/feed';
 import { tick } from './feed/ticks';
 import { Wakeup } from './feed/wakeup';
+import { RowHistory } from './history/row-history';
+import { dropHistories, needsSeed, seedHistory } from './history/seed';
 import { establishIdentity, type NodeIdentity } from './identity';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
+import { rowKey } from './row-key';
 import { Rulebook } from './rulebook';
 import { Shapes } from './shapes';
 import { PostgresSyncHistory } from './sync-history';
@@ -33,6 +36,8 @@ export interface StoreOptions {
   readonly resolvers?: Resolvers;
   /** How long a resolver may take for two versions, in milliseconds; 250 unless given. */
   readonly resolverTimeout?: number;
+  /** How many of a row's last versions are kept with their images; none unless given. */
+  readonly maxVersions?: MaxVersions;
   /** How far ahead of our clock a version may be stamped, in milliseconds; 60,000 unless given. */
   readonly maxDrift?: number;
   /** For how many milliseconds records of conflicts are kept that nobody has to decide; 30 days unless given. */
@@ -77,6 +82,7 @@ export class PostgresStore {
     readonly feed: PostgresFeed,
     readonly inbox: PostgresInbox,
     readonly history: PostgresSyncHistory,
+    readonly rowHistory: RowHistory,
     readonly peerBook: PostgresPeerBook,
     readonly conflicts: ConflictBook,
   ) {}
@@ -112,8 +118,17 @@ export class PostgresStore {
     await shapes.refresh();
     for (const shape of shapes.all) if (!chosen.some(({ oid }) => oid === shape.oid)) await untrack(pool, shape);
     for (const { oid, name } of chosen) {
-      const shape = await track(pool, identity, oid, (table) => judge.keepsFields(table));
+      const shape = await track(
+        pool,
+        identity,
+        oid,
+        (table) => judge.keepsFields(table),
+        options.maxVersions ?? noVersions,
+      );
       await backfill(pool, identity, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows`));
+      if (await needsSeed(pool, shape)) {
+        await seedHistory(pool, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows into the history`));
+      }
     }
     await shapes.refresh();
     await rulebook.follow(shapes.all);
@@ -130,11 +145,14 @@ export class PostgresStore {
       nodeId: identity.nodeId,
       maxDrift: (options.maxDrift ?? 60_000) * 1000,
       judge,
-      adopt: (shape) => backfill(pool, identity, shape),
+      adopt: async (shape) => {
+        if ((await backfill(pool, identity, shape)) > 0 && shape.maxVersions > 0) await seedHistory(pool, shape);
+      },
       versionAside: async () => store?.keepUp(),
       changed: () => wakeup.ring(),
     });
     const history = new PostgresSyncHistory(pool);
+    const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
     const conflicts = new ConflictBook(pool, identity, shapes);
     store = new PostgresStore(
@@ -147,6 +165,7 @@ export class PostgresStore {
       feed,
       inbox,
       history,
+      rowHistory,
       book,
       conflicts,
     );
@@ -205,6 +224,11 @@ export class PostgresStore {
   /** A shared table by the name that people give it. */
   find(text: string): TableShape | undefined {
     return this.shapes.find(text);
+  }
+
+  /** A row's key as it stands in a URL, as PostgreSQL prints it (see rowKey). @throws Problem `bad_request` */
+  rowKey(shape: TableShape, text: string): Promise<string[]> {
+    return rowKey(this.pool, shape, text).catch(rethrowAway);
   }
 
   /** A page of a table's changes as JSON. */
@@ -273,17 +297,23 @@ export class PostgresStore {
     }
     for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool))) {
       await this.reporting(async () => {
-        await backfill(this.pool, this.identity, await this.track(oid));
+        const shape = await this.track(oid);
+        await backfill(this.pool, this.identity, shape);
+        if (shape.maxVersions > 0) await seedHistory(this.pool, shape);
         this.options.onProgress?.(`${name} was altered: its capture follows`);
       });
     }
     await this.shapes.refresh();
     for (const shape of this.shapes.all) {
       await this.reporting(async () => {
-        if (await completeTriggers(this.pool, shape)) await backfill(this.pool, this.identity, shape);
+        if (await completeTriggers(this.pool, shape)) {
+          await backfill(this.pool, this.identity, shape);
+          if (shape.maxVersions > 0) await seedHistory(this.pool, shape);
+        }
         await versionImages(this.pool, this.identity, shape);
       });
     }
+    await this.reporting(() => dropHistories(this.pool, this.shapes.all));
     await sweep(this.pool, this.identity, this.shapes.all);
     await tick(this.pool);
     await endSettled(this.pool, this.shapes.all);

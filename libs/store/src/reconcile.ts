@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
 import { inTransaction, sqlState } from './database';
 import type { NodeIdentity } from './identity';
+import { recordWritten } from './history/record';
 import { dataKeys, inData, inMeta, keysAfter, keysEqual, metaKeys } from './keys';
 import type { TableShape } from './table-shape';
 import { fillTemplate } from './template';
@@ -106,6 +107,7 @@ export async function buryMissing(
        WHERE m.ctid = ANY ($3::tid[]) AND ${missing}`,
       [identity.origin, identity.priority, rows[0]!.places ?? '{}'],
     );
+    await recordWritten(client, shape);
     return rowCount ?? 0;
   });
 }
@@ -162,4 +164,5 @@ async function supersede(client: PoolClient, identity: NodeIdentity, shape: Tabl
     `UPDATE ${shape.meta} AS m SET deleted = true WHERE m.xid = pg_current_xact_id()
        AND NOT EXISTS (SELECT FROM ${shape.name} AS d WHERE ${keysEqual(shape, inData('d'), inMeta('m'))})`,
   );
+  await recordWritten(client, shape);
 }

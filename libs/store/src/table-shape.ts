@@ -40,6 +40,10 @@ export interface TableShape {
   readonly table: string;
   /** `p2p.meta_<id>`. */
   readonly meta: string;
+  /** `p2p.history_<id>`, which is there while `maxVersions` is not 0. */
+  readonly history: string;
+  /** How many of a row's last versions are kept with their images. */
+  readonly maxVersions: number;
   readonly key: readonly KeyColumn[];
   /** All columns that are sent, the key's first. */
   readonly columns: readonly Column[];
@@ -86,9 +90,9 @@ interface ColumnRow {
 
 /** The shapes of the tracked tables, or of one of them, by id. Columns come from the catalog, never from a request. */
 export async function readShapes(db: Queryable, id: number | null = null): Promise<TableShape[]> {
-  const { rows: tables } = await db.query<Omit<TableShape, 'meta' | 'key' | 'columns'>>(
+  const { rows: tables } = await db.query<Omit<TableShape, 'meta' | 'history' | 'key' | 'columns'>>(
     `SELECT t.id, t.relation::oid::int8 AS oid, format('%I.%I', n.nspname, c.relname) AS name,
-       n.nspname AS schema, c.relname AS table,
+       n.nspname AS schema, c.relname AS table, t.max_versions AS "maxVersions",
        ${fingerprintOf('c.oid')} AS fingerprint
      FROM p2p.tracked_table AS t JOIN pg_class AS c ON c.oid = t.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
      WHERE $1::int4 IS NULL OR t.id = $1 ORDER BY t.name`,
@@ -102,7 +106,8 @@ export async function readShapes(db: Queryable, id: number | null = null): Promi
       .sort((a, b) => a.key_position! - b.key_position!)
       .map(toKeyColumn);
     const rest = own.filter((column) => column.key_position === null).map(toColumn);
-    return { ...table, meta: `p2p.meta_${table.id}`, key, columns: [...key, ...rest] };
+    const names = { meta: `p2p.meta_${table.id}`, history: `p2p.history_${table.id}` };
+    return { ...table, ...names, key, columns: [...key, ...rest] };
   });
 }
 

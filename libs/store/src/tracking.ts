@@ -1,5 +1,7 @@
+import { type MaxVersions, maxVersionsOf } from '@pgmesh/core';
 import { escapeLiteral, type Pool, type PoolClient } from 'pg';
 import { inTransaction, type Queryable } from './database';
+import { captureHistory, historyTableStatement, noHistory, prints, printsStatement } from './history/capture-block';
 import type { NodeIdentity } from './identity';
 import { dataKeys, inData, inMeta, keysEqual, metaKeys } from './keys';
 import { supersession } from './reconcile';
@@ -10,12 +12,14 @@ import { fillTemplate } from './template';
  * Brings a table under capture: its metadata table, its capture function, its triggers. Safe to run again: functions are
  * replaced (a new incarnation writes under a new origin; the table may have another name), missing triggers are added (a new
  * partition has none), and the key in the metadata follows the table's.
+ * @param keep how many versions are to be kept; as before unless given
  */
 export async function track(
   pool: Pool,
   identity: NodeIdentity,
   oid: number,
   keepsFields: KeepsFields,
+  keep: MaxVersions | null = null,
 ): Promise<TableShape> {
   return inTransaction(pool, 'BEGIN', async (client) => {
     await client.query('LOCK TABLE p2p.tracked_table IN SHARE ROW EXCLUSIVE MODE');
@@ -26,7 +30,9 @@ export async function track(
       [oid],
     );
     const { id, made } = rows[0]!;
-    const shape = (await readShapes(client, id))[0]!;
+    const found = (await readShapes(client, id))[0]!;
+    const maxVersions = keep ? maxVersionsOf(keep, `${found.schema}.${found.table}`) : found.maxVersions;
+    const shape = { ...found, maxVersions };
     if (shape.key.length === 0) {
       throw new Error(
         `${shape.name} has lost its primary key. Its changes wait here until it has one: ALTER TABLE ${shape.name} ADD PRIMARY KEY (…);`,
@@ -34,6 +40,7 @@ export async function track(
     }
     if (made) await client.query(trackStatement(shape));
     else await followKey(client, shape);
+    await followHistory(client, shape, found.maxVersions);
     await client.query(captureStatement(shape, identity, keepsFields(shape)));
     if (!made) await dropHas(client, shape, `${has(shape)}(${shape.key.map((column) => column.type).join(', ')})`);
     await addTriggers(client, shape);
@@ -41,11 +48,11 @@ export async function track(
   });
 }
 
-/** The shared tables that are no longer what their capture functions name: renamed, or their key was changed. */
+/** The shared tables that are no longer what their capture functions name: renamed, their key changed, or what a history is kept of. */
 export async function findUnfit(db: Queryable, shapes: readonly TableShape[]): Promise<TableShape[]> {
   if (shapes.length === 0) return [];
   const { rows } = await db.query<{ fit: boolean[] }>(
-    `SELECT ARRAY[${shapes.map((shape) => `${fits(shape)}('${shape.oid}')`).join(', ')}] AS fit`,
+    `SELECT ARRAY[${shapes.map((shape) => `${fits(shape)}('${shape.oid}')${shape.maxVersions > 0 ? ` AND ${prints(shape)}('${shape.oid}')` : ''}`).join(', ')}] AS fit`,
   );
   return shapes.filter((_, i) => !rows[0]!.fit[i]);
 }
@@ -55,7 +62,8 @@ export async function untrack(db: Queryable, { id }: Pick<TableShape, 'id'>): Pr
   await db.query(`DROP FUNCTION IF EXISTS ${capture({ id })}() CASCADE`);
   await db.query(`DROP FUNCTION IF EXISTS ${fits({ id })}(regclass)`);
   await dropHas(db, { id });
-  await db.query(`DROP TABLE IF EXISTS p2p.meta_${id}`);
+  await db.query(`DROP FUNCTION IF EXISTS ${prints({ id })}(regclass)`);
+  await db.query(`DROP TABLE IF EXISTS p2p.meta_${id}, p2p.history_${id}`);
   await db.query('DELETE FROM p2p.sweep WHERE table_id = $1', [id]);
   await db.query('DELETE FROM p2p.unversioned WHERE table_id = $1', [id]);
   await db.query('DELETE FROM p2p.conflict WHERE table_id = $1', [id]);
@@ -109,10 +117,13 @@ async function followKey(client: PoolClient, shape: TableShape): Promise<void> {
   );
   const same = rows.length === shape.key.length && shape.key.every((column, i) => column.base === rows[i]!.type);
   if (same) return;
+  const kept = `SELECT to_regclass('${shape.history}') IS NOT NULL AS found`;
+  const history = (await client.query<{ found: boolean }>(kept)).rows[0]!.found;
   if (rows.length !== shape.key.length) {
     await client.query(`DROP TABLE ${shape.meta}`);
     await client.query('DELETE FROM p2p.conflict WHERE table_id = $1', [shape.id]);
     await client.query(trackStatement(shape));
+    if (history) await client.query(`DROP TABLE ${shape.history}`);
     return;
   }
   const retyped = shape.key.flatMap((column, i) =>
@@ -120,7 +131,34 @@ async function followKey(client: PoolClient, shape: TableShape): Promise<void> {
       ? []
       : [`ALTER COLUMN key${i + 1} TYPE ${column.definition} USING key${i + 1}::text::${column.base}`],
   );
-  await client.query(`ALTER TABLE ${shape.meta} ${retyped.join(', ')}`);
+  for (const table of [shape.meta, ...(history ? [shape.history] : [])]) {
+    await client.query(`ALTER TABLE ${table} ${retyped.join(', ')}`);
+  }
+}
+
+/**
+ * Makes the table that keeps the history, where one is to be kept. One that is no longer wanted is left to dropHistory: a write that
+ * is under way may still be about to use it.
+ */
+async function followHistory(client: PoolClient, shape: TableShape, before: number): Promise<void> {
+  if (shape.maxVersions > 0 && before === 0) await client.query(`DROP TABLE IF EXISTS ${shape.history}`);
+  const { rows } = await client.query<{ found: boolean }>(
+    `UPDATE p2p.tracked_table SET max_versions = $2, seeded = seeded AND to_regclass($3) IS NOT NULL
+     WHERE id = $1 RETURNING to_regclass($3) IS NOT NULL AS found`,
+    [shape.id, shape.maxVersions, shape.history],
+  );
+  if (shape.maxVersions === 0) return;
+  if (!rows[0]!.found) await client.query(historyTableStatement(shape));
+  const { rows: columns } = await client.query<{ ident: string }>(
+    `SELECT quote_ident(attname) AS ident FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
+    [shape.oid],
+  );
+  await client.query(
+    printsStatement(
+      shape,
+      columns.map(({ ident }) => ident),
+    ),
+  );
 }
 
 function trackStatement(shape: TableShape): string {
@@ -173,9 +211,11 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity,
     fieldsColumn: withFields ? ', fields' : '',
     keptFields: withFields ? `, ${keptFields(shape)}` : '',
   };
+  const history = shape.maxVersions > 0 ? captureHistory(shape) : noHistory;
   const captureStatement = fillTemplate('capture.sql', {
     ...places,
-    versions: fillTemplate('capture-versions.sql', places),
+    settings: history.settings,
+    versions: fillTemplate('capture-versions.sql', places) + history.block,
     aside: fillTemplate('capture-aside.sql', places),
   });
   return [fitsStatement, hasStatement, captureStatement].join('\n');

@@ -14,6 +14,7 @@ export const problemCodes = {
   other_node: [409, 'Another node answers under this name'],
   other_protocol: [409, 'The nodes speak different versions of the protocol'],
   decided: [409, 'The conflict has been decided already'],
+  history_off: [409, 'No history is kept of this table'],
   gap: [409, 'The window does not connect to our position'],
   too_large: [413, 'The request is too large'],
   unsupported_media: [415, 'The encoding or content type is not supported'],

@@ -1,4 +1,4 @@
-import { parseRules } from '@pgmesh/core';
+import { parseMaxVersions, parseRules } from '@pgmesh/core';
 import { isNodeName, parsePeerUrl } from '@pgmesh/discovery';
 import { hostname } from 'node:os';
 import { z } from 'zod';
@@ -23,6 +23,14 @@ const conflictRules = z.string().superRefine((text, context) => {
   if (outcome.ok) return;
   for (const problem of outcome.problems)
     context.addIssue({ code: 'custom', message: `cannot be used: ${problem.replace(/\.$/, '')}` });
+});
+
+const maxVersions = z.string().superRefine((text, context) => {
+  const outcome = parseMaxVersions(text);
+  if (outcome.ok) return;
+  for (const problem of outcome.problems) {
+    context.addIssue({ code: 'custom', message: `cannot be used: ${problem.replace(/\.$/, '')}` });
+  }
 });
 
 const discovery = list.superRefine((modes, context) => {
@@ -303,14 +311,13 @@ export const settings = {
   },
   maxVersions: {
     variable: 'P2P_MAX_VERSIONS',
-    flag: null,
-    type: wholeNumber(0, 1_000_000).refine(
-      (value) => value === 0,
-      'asks for a history, which this version does not keep yet. Remove it',
-    ),
+    flag: '--max-versions <numbers>',
+    type: maxVersions,
     fallback: '0',
-    meaning: 'How many former versions of a row are kept. Only 0 is accepted yet.',
-    example: '0',
+    meaning:
+      "How many of a row's last versions are kept with their values, the present one included, to be read and restored: " +
+      'a number for all tables, and others for single tables (`table=number`), 0 to 1000. Each node keeps its own history.',
+    example: '5, orders=20, "My Table"=0',
   },
   logLevel: {
     variable: 'P2P_LOG_LEVEL',

@@ -1,13 +1,25 @@
-import { parseRules } from '@pgmesh/core';
+import { parseMaxVersions, parseRules } from '@pgmesh/core';
 import { PostgresStore } from '@pgmesh/store';
 import { Problem } from '@pgmesh/wire';
 import { ConfigurationError } from '../configuration/configuration-error';
 import { loadResolvers } from './load-resolvers';
 import type { OpenStore } from './mesh-node';
+import { StoreRows } from './store-rows';
 
 /** The store on the PostgreSQL behind `databaseUrl`. */
 export const openPostgresStore: OpenStore = async (
-  { databaseUrl, nodeId, priority, tables, maxDrift, conflict, conflictRetention, resolversFile, resolverTimeout },
+  {
+    databaseUrl,
+    nodeId,
+    priority,
+    tables,
+    maxDrift,
+    conflict,
+    conflictRetention,
+    resolversFile,
+    resolverTimeout,
+    maxVersions: versions,
+  },
   warn,
   given = {},
 ) => {
@@ -18,6 +30,8 @@ export const openPostgresStore: OpenStore = async (
   }
   const told = parseRules(conflict);
   if (!told.ok) throw new ConfigurationError(told.problems.map((problem) => `P2P_CONFLICT: ${problem}`));
+  const kept = parseMaxVersions(versions);
+  if (!kept.ok) throw new ConfigurationError(kept.problems.map((problem) => `P2P_MAX_VERSIONS: ${problem}`));
   const loaded = resolversFile === undefined ? {} : await loadResolvers(resolversFile);
   const store = await PostgresStore.open({
     url: databaseUrl,
@@ -29,12 +43,16 @@ export const openPostgresStore: OpenStore = async (
     resolvers: { ...loaded, ...given },
     resolverTimeout,
     conflictRetention,
+    maxVersions: kept.maxVersions,
     onFinding: ({ level, table, problem, remedy }) => {
       // Errors are thrown together when all have been found.
       if (level === 'warning') warn(`${table === null ? '' : `${table}: `}${problem} ${remedy}`);
     },
     onError: (error) => warn(`The database is away: ${error.message}`),
   });
+  for (const table of kept.maxVersions.tables.keys()) {
+    if (!store.find(table)) warn(`P2P_MAX_VERSIONS names ${table}, which is not shared here. P2P_TABLES says what is.`);
+  }
   return {
     identity: store.identity,
     get rules() {
@@ -47,6 +65,7 @@ export const openPostgresStore: OpenStore = async (
     history: store.history,
     peerBook: store.peerBook,
     conflicts: store.conflicts,
+    rows: new StoreRows(store),
     tables: () => store.tables(),
     conflictsResolved: () => store.conflictsResolved(),
     close: () => store.close(),

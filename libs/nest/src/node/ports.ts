@@ -1,7 +1,18 @@
 import type { Rules } from '@pgmesh/core';
 import type { PeerBook } from '@pgmesh/discovery';
-import type { ChangesPage, ChangesQuery, ConflictBook } from '@pgmesh/store';
+import type { ChangesPage, ChangesQuery, ConflictBook, KeptVersion, Restored, VersionName } from '@pgmesh/store';
 import type { Store } from '@pgmesh/sync';
+
+/** A row's key as people are shown it: each column with PostgreSQL's text. */
+export type ShownKey = Readonly<Record<string, string>>;
+
+/** Single rows of shared tables, by a key as it stands in a URL: plain text, or a JSON array of texts for a key of several columns. */
+export interface Rows {
+  /** The newest first. @throws Problem `not_found`, `bad_request`, `history_off`, `unavailable` */
+  history(table: string, key: string): Promise<{ readonly key: ShownKey; readonly versions: readonly KeptVersion[] }>;
+  /** An ordinary write. @throws Problem as `history`, and `invalid_value`, `forbidden`, `busy` */
+  restore(table: string, key: string, version: VersionName): Promise<Restored & { readonly key: ShownKey }>;
+}
 
 /** What a node needs of its database: what the mesh needs, and what people ask for. */
 export interface NodeStore extends Store {
@@ -17,6 +28,7 @@ export interface NodeStore extends Store {
   readonly conflicts: Pick<ConflictBook, 'list' | 'find' | 'resolve' | 'countOpen'>;
   /** @throws Problem `not_found`, `bad_cursor`, `other_epoch`, `unavailable` */
   changes(table: string, query: ChangesQuery): Promise<Pick<ChangesPage, 'json' | 'count'>>;
+  readonly rows: Rows;
   /** How many conflicts were settled here since the node's database was made. */
   conflictsResolved(): Promise<number>;
   /** Findings that a person should know of; rejects with Problem `unavailable` when the database is away. */

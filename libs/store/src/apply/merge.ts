@@ -1,4 +1,5 @@
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
+import { receivedStatements } from '../history/received-sql';
 import { prepared } from '../prepared';
 import type { Judge } from './judge';
 import { mergeStatements, type MergeStatements } from './merge-sql';
@@ -103,7 +104,10 @@ export class StageMerge {
   /** What was neither known nor newer: rows that are new here, and conflicts. */
   private async mergeRest(client: PoolClient, won: number): Promise<Merged> {
     const { stage, statements, options } = this;
-    if (won === stage.count) return { changed: won, conflicts: 0, noted: [] };
+    if (won === stage.count) {
+      await this.record(client, won);
+      return { changed: won, conflicts: 0, noted: [] };
+    }
     const {
       matched = 0,
       concurrent = 0,
@@ -119,10 +123,17 @@ export class StageMerge {
       if (rows[0]!.marked !== fresh || rows[0]!.live !== inserted) throw new Collision(this);
       several = rows[0]!.several ?? 0;
     }
+    await this.record(client, won + fresh);
     // A set that is new here is judged as well: its sender may go by other rules, or have a resolver that failed.
     if (concurrent + several === 0) return { changed: won + fresh, conflicts: 0, noted: [] };
     const resolved = await resolveConcurrent(client, stage, statements, options.via, options.judge);
     return { ...resolved, changed: won + fresh + resolved.changed };
+  }
+
+  /** Into the table's history, where one is kept, with what stands now: before conflicts, which have more to tell. */
+  private async record(client: PoolClient, standing: number): Promise<void> {
+    if (this.stage.shape.maxVersions === 0 || standing === 0) return;
+    for (const statement of receivedStatements(this.stage)) await client.query(this.query(statement));
   }
 
   /** After a collision: refuses a part that collided with itself. */

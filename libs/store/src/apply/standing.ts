@@ -1,6 +1,7 @@
 import { type RowImage, type RowState, sameFields, sameVersion } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { sqlState } from '../database';
+import { recordSets } from '../history/record';
 import { inData, inMeta, keysEqual } from '../keys';
 import type { Column, TableShape } from '../table-shape';
 import { typed } from '../typed-text';
@@ -142,6 +143,11 @@ async function keep(
        (key jsonb, stamp int8, origin text, priority int4, past jsonb, fields jsonb, deleted bool, siblings jsonb, via text)
      WHERE ${keysEqual(shape, inMeta('m'), inRecord)}`,
     [JSON.stringify(records)],
+  );
+  await recordSets(
+    client,
+    shape,
+    rows.map(({ key, state, visible }) => ({ key, state, visible: visible.main })),
   );
 }
 

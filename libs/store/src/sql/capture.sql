@@ -9,7 +9,7 @@
 -- A table that was renamed, or whose key was, is no longer what the statements below name: they would fail, and the user's write
 -- with them. What is written until the node has made this function anew is put aside as images, and given its versions then.
 CREATE OR REPLACE FUNCTION {{capture}}() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $capture$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp{{settings}} AS $capture$
 #variable_conflict use_variable
 DECLARE
   mode text;
