@@ -86,6 +86,9 @@ export class SparseStore implements NodeStore {
       this.asked.push([table, key]);
       return { key: { id: key }, versions: [] };
     },
+    why: async () => {
+      throw new Problem('not_found', 'There is no such row.');
+    },
     restore: async (table, key, version) => {
       this.reach();
       this.asked.push([table, key, version]);

@@ -10,4 +10,5 @@ export type { VersionName } from './decide';
 export { migrate } from './migrate';
 export { PostgresStore, PreflightError, type StoreHealth, type StoreOptions } from './postgres-store';
 export type { Finding } from './preflight';
+export type { WhyView } from './row-why';
 export type { TableShape } from './table-shape';

@@ -17,6 +17,7 @@ import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
 import { rowKey } from './row-key';
+import { whyRow, type WhyView } from './row-why';
 import { Rulebook } from './rulebook';
 import { Shapes } from './shapes';
 import { PostgresSyncHistory } from './sync-history';
@@ -224,6 +225,11 @@ export class PostgresStore {
   /** A shared table by the name that people give it. */
   find(text: string): TableShape | undefined {
     return this.shapes.find(text);
+  }
+
+  /** Why a row is as it is (see whyRow). @throws Problem `not_found`, `unavailable` */
+  why(shape: TableShape, key: readonly string[]): Promise<WhyView> {
+    return whyRow(this.pool, this.rulebook.judge, shape, key).catch(rethrowAway);
   }
 
   /** A row's key as it stands in a URL, as PostgreSQL prints it (see rowKey). @throws Problem `bad_request` */

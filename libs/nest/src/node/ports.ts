@@ -1,6 +1,14 @@
 import type { Rules } from '@pgmesh/core';
 import type { PeerBook } from '@pgmesh/discovery';
-import type { ChangesPage, ChangesQuery, ConflictBook, KeptVersion, Restored, VersionName } from '@pgmesh/store';
+import type {
+  ChangesPage,
+  ChangesQuery,
+  ConflictBook,
+  KeptVersion,
+  Restored,
+  VersionName,
+  WhyView,
+} from '@pgmesh/store';
 import type { Store } from '@pgmesh/sync';
 
 /** A row's key as people are shown it: each column with PostgreSQL's text. */
@@ -10,6 +18,8 @@ export type ShownKey = Readonly<Record<string, string>>;
 export interface Rows {
   /** The newest first. @throws Problem `not_found`, `bad_request`, `history_off`, `unavailable` */
   history(table: string, key: string): Promise<{ readonly key: ShownKey; readonly versions: readonly KeptVersion[] }>;
+  /** Which node wrote what of it, by which rule it stands, and against what. @throws Problem `not_found`, `bad_request`, `unavailable` */
+  why(table: string, key: string): Promise<WhyView>;
   /** An ordinary write. @throws Problem as `history`, and `invalid_value`, `forbidden`, `busy` */
   restore(table: string, key: string, version: VersionName): Promise<Restored & { readonly key: ShownKey }>;
 }

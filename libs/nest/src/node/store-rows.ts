@@ -1,4 +1,4 @@
-import type { PostgresStore, Restored, TableShape, VersionName } from '@pgmesh/store';
+import type { PostgresStore, Restored, TableShape, VersionName, WhyView } from '@pgmesh/store';
 import { Problem } from '@pgmesh/wire';
 import type { Rows, ShownKey } from './ports';
 
@@ -14,6 +14,11 @@ export class StoreRows implements Rows {
   async restore(table: string, text: string, version: VersionName): Promise<Restored & { readonly key: ShownKey }> {
     const { shape, key } = await this.find(table, text);
     return { ...(await this.store.rowHistory.restore(shape, key, version)), key: shown(shape, key) };
+  }
+
+  async why(table: string, text: string): Promise<WhyView> {
+    const { shape, key } = await this.find(table, text);
+    return this.store.why(shape, key);
   }
 
   private async find(table: string, text: string): Promise<{ shape: TableShape; key: string[] }> {

@@ -39,6 +39,15 @@ export class RowsController {
     return { table: table.replace(/^public\./, ''), key, versions: versions.map(shown) };
   }
 
+  @Get('why')
+  @aTable
+  @aKey
+  @ApiOperation({ summary: 'Which node wrote what of a row and when, by which rule it stands, and against what' })
+  async why(@Param('table') name: string, @Param('key') text: string) {
+    const { store } = this.node.running;
+    return store.rows.why(sharedTable(store.tables(), name), text);
+  }
+
   @Post('restore')
   @HttpCode(200)
   @aTable

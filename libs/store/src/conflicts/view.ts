@@ -95,7 +95,7 @@ export function viewOf(shape: TableShape, record: ConflictRow): ConflictView {
   };
 }
 
-function versionView(version: RecordedVersion): VersionView {
+export function versionView(version: Omit<RecordedVersion, 'fields'>): VersionView {
   const { stamp, priority, deleted, image } = version;
   const vector = vectorOf({ ...version, past: version.past ?? {} });
   return { ...named(version), at: new Date(stamp / 1000).toISOString(), priority, vector, deleted, row: image };

@@ -1,0 +1,130 @@
+import { type FieldStamp, leftOpen, type OpenReason, stampToIso, whyOf } from '@pgmesh/core';
+import { Problem } from '@pgmesh/wire';
+import type { Pool } from 'pg';
+import type { Judge, Judgement } from './apply/judge';
+import { type KeptRow, stateOf } from './apply/kept-row';
+import { imageOf } from './apply/merge-sql';
+import type { RecordedVersion } from './conflicts/record';
+import { type NamedVersion, type VersionView, versionView } from './conflicts/view';
+import type { VersionName } from './decide';
+import { inData, inMeta, keysEqual } from './keys';
+import { assertShapes, type TableShape } from './table-shape';
+import { typed } from './typed-text';
+
+/** The write that something stems from. */
+export interface WriteView extends NamedVersion {
+  /** The stamp as a time, in ISO 8601. */
+  readonly at: string;
+}
+
+/** Why a row is as it is, as JSON: snake_case, times in ISO 8601. */
+export interface WhyView {
+  /** `schema.table` */
+  readonly table: string;
+  /** Column → PostgreSQL's text. */
+  readonly key: Readonly<Record<string, string>>;
+  readonly deleted: boolean;
+  /** The version under which the row stands; of a composed row the highest of those that it is made of. */
+  readonly version: Omit<VersionView, 'row' | 'deleted'>;
+  /** The peer that brought it as it is; null when it was written or merged here. */
+  readonly via: string | null;
+  readonly composed: boolean;
+  readonly rule: { readonly strategy: string; readonly resolver: string | null; readonly prefix: string | null };
+  /** The strategy by which the row stands; `last-write-wins` while somebody has to decide. */
+  readonly decided_by: string;
+  readonly open: boolean;
+  readonly reason: string;
+  /** By column: the write whose value it shows, null for a value that a resolver has made; `keys`: those of a document that stem from others. */
+  readonly columns: Readonly<Record<string, { write: WriteView | null; keys?: Readonly<Record<string, WriteView>> }>>;
+  /** What it stands against: concurrent versions that do not stand, or not alone, the highest first. */
+  readonly against: readonly VersionView[];
+  /** What the present version has ended by covering it, as the records of conflicts have it: the latest. */
+  readonly covered: readonly VersionView[];
+  /** Records of the row's conflicts (`GET /p2p/conflicts/{id}`), the newest first. */
+  readonly conflicts: readonly number[];
+}
+
+interface WhyRow extends KeptRow {
+  via: string | null;
+}
+
+interface ConflictOfRow {
+  id: number;
+  ended_at: Date | null;
+  ended_by: VersionName | null;
+  open: OpenReason | null;
+  versions: RecordedVersion[];
+}
+
+/** Records that are looked at. */
+const recordsMost = 20;
+
+/**
+ * Explains a row: which node wrote what of it and when, by which rule it stands, and what it stands against.
+ * @param key PostgreSQL's text, as rowKey gives it
+ * @throws Problem `not_found` when there never was such a row, `unavailable`
+ */
+export async function whyRow(pool: Pool, judge: Judge, shape: TableShape, key: readonly string[]): Promise<WhyView> {
+  await assertShapes(pool, [shape]);
+  const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
+  const asked = (column: (typeof shape.key)[number], i: number) => typed(column, `$${i + 1}::text`);
+  const { rows } = await pool.query<WhyRow>(
+    `SELECT m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, m.via, ${imageOf(columns, 'd')} AS image
+     FROM ${shape.meta} AS m LEFT JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inMeta('m'))}
+     WHERE ${keysEqual(shape, inMeta('m'), asked)}`,
+    [...key],
+  );
+  const row = rows[0];
+  if (!row)
+    throw new Problem('not_found', `${shape.name} has no row with the key ${JSON.stringify(key)}, and never had.`);
+  const { rows: records } = await pool.query<ConflictOfRow>(
+    `SELECT id, ended_at, ended_by, open, versions FROM p2p.conflict
+     WHERE table_id = $1 AND p2p.key_digest(key) = p2p.key_digest($2) ORDER BY id DESC LIMIT ${recordsMost}`,
+    [shape.id, key],
+  );
+  const state = stateOf(row);
+  const { rule, visible } = asRecorded(judge.judge(shape, state, key), state, records);
+  const why = whyOf(state, visible);
+  const { row: _row, deleted: _deleted, ...version } = versionView(visible.main);
+  const covered = records.find(({ ended_by }) => ended_by?.stamp === row.stamp && ended_by.origin === row.origin);
+  return {
+    table: shape.name,
+    key: Object.fromEntries(shape.key.map(({ name }, i) => [name, key[i]!])),
+    deleted: row.deleted,
+    version,
+    // A feed's name is its node and the incarnation of its database.
+    via: row.via === null ? null : row.via.replace(/~.*$/, ''),
+    composed: visible.composed,
+    rule: { strategy: rule.strategy, resolver: rule.resolver, prefix: rule.prefix },
+    decided_by: visible.decidedBy,
+    open: visible.open !== null,
+    reason: why.reason,
+    columns: Object.fromEntries(
+      Object.entries(why.columns).map(([column, { write, keys }]) => {
+        const others = Object.entries(keys).map(([name, stamp]) => [name, writeView(stamp)] as const);
+        return [
+          column,
+          { write: write && writeView(write), ...(others.length > 0 && { keys: Object.fromEntries(others) }) },
+        ];
+      }),
+    ),
+    against: why.against.map(versionView),
+    covered: covered ? covered.versions.map(versionView) : [],
+    conflicts: records.map(({ id }) => id),
+  };
+}
+
+/** What the table would not take, and what a resolver did not answer when it mattered, is in the record. */
+function asRecorded(
+  judgement: Judgement,
+  state: ReturnType<typeof stateOf>,
+  records: readonly ConflictOfRow[],
+): Judgement {
+  const open = records.find(({ ended_at }) => ended_at === null)?.open ?? null;
+  if (state.length === 1 || open === null) return judgement;
+  return { ...judgement, visible: leftOpen(state, open) };
+}
+
+function writeView([stamp, origin]: FieldStamp): WriteView {
+  return { stamp, at: stampToIso(stamp), origin, node_id: origin.replace(/~.*$/, '') };
+}
