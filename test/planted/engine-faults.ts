@@ -145,7 +145,7 @@ export const engineFaults: readonly EngineFault[] = [
     'WHEN s.v6 IS NOT NULL THEN',
   ),
   fault(
-    "a version that comes with siblings is judged without them",
+    'a version that comes with siblings is judged without them',
     mergeSql,
     'WHEN m.siblings IS NOT NULL OR s.v6 IS NOT NULL THEN',
     'WHEN m.siblings IS NOT NULL THEN',
@@ -165,8 +165,8 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'what was received is not passed on',
     windowQuery,
-    'v.via IS NULL OR v.via <> ALL (${args.except})',
-    'v.via IS NULL',
+    '(v.via IS NULL OR v.via <> ALL (${args.except}))',
+    '(v.via IS NULL OR v.via <> ALL (${args.except}) AND false)',
   ),
   fault(
     'a merged row counts as what its sender has',

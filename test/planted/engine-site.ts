@@ -83,10 +83,18 @@ export class Site implements AsyncDisposable {
   async view(): Promise<View> {
     const rows = new Map<string, string>();
     const names = new Map<string, Name & { siblings: number }>();
-    const lines = await this.sql<{ key: string; row: string | null; stamp: string | null; origin: string; siblings: number }>(
+    const lines = await this.sql<{
+      key: string;
+      row: string | null;
+      stamp: string | null;
+      origin: string;
+      siblings: number;
+    }>(
       tables
         .map(
-          (table) => `SELECT '${table}/' || coalesce(d.id, m.key1) AS key, m.stamp, m.origin, coalesce(jsonb_array_length(m.siblings), 0) AS siblings,
+          (
+            table,
+          ) => `SELECT '${table}/' || coalesce(d.id, m.key1) AS key, m.stamp, m.origin, coalesce(jsonb_array_length(m.siblings), 0) AS siblings,
             CASE WHEN d.id IS NOT NULL THEN json_build_object('id', d.id, 'n', d.n::text, 'note', d.note)::text END AS row
           FROM ${table} AS d FULL JOIN ${this.store.find(table)!.meta} AS m ON m.key1 = d.id`,
         )

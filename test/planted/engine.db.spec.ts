@@ -1,14 +1,13 @@
 import { engineFaults } from './engine-faults';
 import { playEngine } from './engine-scenario';
-import { plantedEngine } from './planted-engine';
+import { type Engine, plantedEngine } from './planted-engine';
 
-/** Histories that are played for a fault until one finds it. */
-const seeds = 6;
-const rounds = 3;
+/** The first find most faults by themselves; the others are there for the rest, and for when the code changes. */
+const seeds = [11, 4, 1, 8, 3, 2, 7, 9, 12, 5, 6, 10];
 
-async function found(engine: ReturnType<typeof plantedEngine>): Promise<string | null> {
-  for (let seed = 1; seed <= seeds; seed++) {
-    const finding = await playEngine(engine, seed, rounds);
+async function find(engine: Engine): Promise<string | null> {
+  for (const seed of seeds) {
+    const finding = await playEngine(engine, seed, 1);
     if (finding !== null) return `seed ${seed}: ${finding}`;
   }
   return null;
@@ -16,12 +15,10 @@ async function found(engine: ReturnType<typeof plantedEngine>): Promise<string |
 
 describe('A fault that is planted into the engine', () => {
   it.each(engineFaults)('is found on databases: $name', async (fault) => {
-    const finding = await found(plantedEngine(fault));
-    if (process.env.SHOW) console.log(fault.name, '\n', finding?.slice(0, 400));
-    expect(finding).not.toBeNull();
+    expect(await find(plantedEngine(fault))).not.toBeNull();
   });
 
   it('is what is found: the sound engine, loaded in the same way, passes', async () => {
-    expect(await found(plantedEngine(null))).toBeNull();
+    expect(await find(plantedEngine(null))).toBeNull();
   });
 });

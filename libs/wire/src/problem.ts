@@ -12,6 +12,7 @@ export const problemCodes = {
   request_timeout: [408, 'The request took too long to arrive'],
   other_epoch: [409, 'The feed has begun anew'],
   other_node: [409, 'Another node answers under this name'],
+  cloned_node: [409, 'Two databases write under one name'],
   other_protocol: [409, 'The nodes speak different versions of the protocol'],
   gap: [409, 'The window does not connect to our position'],
   too_large: [413, 'The request is too large'],

@@ -4,6 +4,7 @@ import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
 import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
+import type { Crowd } from './crowd';
 import { StageMerge } from './merge';
 import type { Stage } from './stage';
 
@@ -19,6 +20,7 @@ export interface MergedWindow {
 export interface MergeTransactionOptions {
   readonly maxDrift: number;
   readonly rules: Rules;
+  readonly crowded: (crowd: Crowd) => void;
   readonly careful: boolean;
 }
 
@@ -95,9 +97,9 @@ export class MergeTransaction {
   }
 
   private open(stage: Stage): StageMerge {
-    const { maxDrift, rules, careful } = this.options;
+    const { maxDrift, rules, crowded, careful } = this.options;
     const { node, epoch } = this.head;
-    return new StageMerge(stage, { via: feedName(node, epoch), sender: node, maxDrift, rules, careful });
+    return new StageMerge(stage, { via: feedName(node, epoch), sender: node, maxDrift, rules, crowded, careful });
   }
 }
 

@@ -1,8 +1,10 @@
 import type { Rules } from '@pgmesh/core';
-import type { PoolClient, QueryConfig, QueryResult } from 'pg';
+import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg';
 import { prepared } from '../prepared';
 import { mergeStatements, type MergeStatements } from './merge-sql';
+import type { Crowd } from './crowd';
 import { resolveConcurrent } from './resolve';
+import { type Impostor, impostorFound } from './same-name';
 import type { Stage } from './stage';
 import { assertSound, repeatedKeys, type Soundness } from './soundness';
 
@@ -14,6 +16,8 @@ export interface MergeOptions {
   readonly maxDrift: number;
   /** How conflicts are decided. */
   readonly rules: Rules;
+  /** Told of rows that many have written at once. */
+  readonly crowded: (crowd: Crowd) => void;
   readonly careful: boolean;
 }
 
@@ -62,7 +66,7 @@ export class StageMerge {
   /**
    * Goes on from the results of `opening`: rows that are new here, and true conflicts.
    * @throws Collision, unique_violation when the transaction has to be begun again, carefully
-   * @throws Problem `clock_drift`, `invalid_version`, `bad_request`
+   * @throws Problem `clock_drift`, `invalid_version`, `bad_request`, `cloned_node`
    */
   async conclude(client: PoolClient, results: readonly QueryResult[]): Promise<Merged> {
     const [locked, marked] = results as [QueryResult, QueryResult<Counts>];
@@ -105,8 +109,10 @@ export class StageMerge {
       matched = 0,
       concurrent = 0,
       left_over = 0,
+      same = 0,
     } = (await client.query<Counts>(this.query(statements.census))).rows[0]!;
     if (left_over > 0) throw repeatedKeys(stage);
+    if (same > 0 && stage.literals.length > 0) await this.refuseImpostors(client);
     const fresh = stage.count - matched;
     if (fresh > 0) {
       const careful = options.careful || matched > 0 || stage.literals.length > 0;
@@ -116,7 +122,13 @@ export class StageMerge {
     }
     if (concurrent === 0) return { changed: won + fresh, conflicts: 0 };
     const resolved = await resolveConcurrent(client, stage, statements, options.via, options.rules);
+    if (resolved.crowd > 0) options.crowded({ table: stage.shape.name, versions: resolved.crowd });
     return { changed: won + fresh + resolved.changed, conflicts: resolved.conflicts };
+  }
+
+  private async refuseImpostors(client: PoolClient): Promise<void> {
+    const { rows } = await client.query<Impostor & QueryResultRow>(this.query(this.statements.impostor));
+    if (rows[0]) throw impostorFound(this.stage, rows[0], this.options.sender);
   }
 
   /** After a collision: refuses a part that collided with itself. */
@@ -134,4 +146,6 @@ export class StageMerge {
   }
 }
 
-type Counts = Partial<Record<'removed' | 'put' | 'matched' | 'concurrent' | 'left_over' | 'marked' | 'live', number>>;
+type Counts = Partial<
+  Record<'removed' | 'put' | 'matched' | 'concurrent' | 'left_over' | 'same' | 'marked' | 'live', number>
+>;

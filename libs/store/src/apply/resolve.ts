@@ -1,6 +1,7 @@
 import { mergeStates, type RowImage, type Rules, sameState, sameVersion } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { assertShapes, type TableShape } from '../table-shape';
+import { isCrowd } from './crowd';
 import { concurrentBatch, type MergeStatements } from './merge-sql';
 import { repeatedKeys } from './soundness';
 import type { Stage } from './stage';
@@ -25,6 +26,8 @@ export interface Resolution {
   readonly changed: number;
   /** Rows that are in conflict now and were not, or with more versions than before. */
   readonly conflicts: number;
+  /** The most versions of a row that has grown to be a crowd; 0 when none has. */
+  readonly crowd: number;
 }
 
 /**
@@ -41,6 +44,7 @@ export async function resolveConcurrent(
 ): Promise<Resolution> {
   let changed = 0;
   let conflicts = 0;
+  let crowd = 0;
   let after: readonly string[] = [];
   await assertShapes(client, [stage.shape]);
   await client.query(statements.lockConcurrent, [...stage.literals]);
@@ -53,7 +57,8 @@ export async function resolveConcurrent(
     if (merged.length > 0) await writeMerged(client, stage.shape, merged, via);
     changed += merged.length;
     conflicts += merged.filter((row) => row.conflict).length;
-    if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0)) return { changed, conflicts };
+    crowd = Math.max(crowd, ...merged.map((row) => (row.isCrowd ? row.state.length : 0)));
+    if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0)) return { changed, conflicts, crowd };
     after = rows.at(-1)!.key;
   }
 }
@@ -61,6 +66,7 @@ export async function resolveConcurrent(
 interface MergedConflict extends MergedRow {
   readonly changed: boolean;
   readonly conflict: boolean;
+  readonly isCrowd: boolean;
 }
 
 function mergeRow(shape: TableShape, rules: Rules, row: ConcurrentRow): MergedConflict {
@@ -86,5 +92,6 @@ function mergeRow(shape: TableShape, rules: Rules, row: ConcurrentRow): MergedCo
     asSent: sameState(state, theirs),
     shown: !sameVersion(visible, main),
     conflict: state.length > 1 && state.length > ours.length,
+    isCrowd: isCrowd(ours.length, state.length),
   };
 }
