@@ -28,10 +28,16 @@ export type Holdings = ReadonlyMap<string, ReadonlySet<Write>>;
  */
 export class History {
   private written = 0;
+  private drawn = 0;
   private readonly held: Map<string, Map<string, ReadonlySet<Write>>>;
 
   constructor(nodes: readonly string[]) {
     this.held = new Map(nodes.map((node) => [node, new Map()]));
+  }
+
+  /** A number that no row of this history has borne yet. */
+  next(): number {
+    return ++this.drawn;
   }
 
   /** A write that was committed. Returns what is wrong with the name that the engine gave it. */

@@ -1,6 +1,7 @@
 import { Problem } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { Random } from '../convergence/random';
+import type { TestDatabase } from '../support/database';
 import { History, type Row } from './engine-history';
 import { pull, Site, tables } from './engine-site';
 import type { Engine } from './planted-engine';
@@ -12,33 +13,41 @@ const keys = ['k1', 'k2', 'k3', 'k4'];
 class Wrong extends Error {}
 
 /**
- * Three nodes in a line or a ring, without a network around them, and what people do to them: drawn from the seed, held against a
+ * Three nodes in a line or a ring, without a network around them, and what people do to them: a round for each seed, held against a
  * history that knows every write. Returns what was found wrong, null when nothing was.
+ * @param databases three, which are emptied first
  */
-export async function playEngine(engine: Engine, seed: number, rounds: number): Promise<string | null> {
+export async function playEngine(
+  engine: Engine,
+  seeds: readonly number[],
+  databases: readonly TestDatabase[],
+): Promise<string | null> {
   const sites: Site[] = [];
+  let playing = 'the start';
   try {
-    const started = await Promise.allSettled(ids.map((id) => Site.start(engine, id)));
+    const started = await Promise.allSettled(ids.map((id, i) => Site.start(engine, id, databases[i]!)));
     for (const one of started) if (one.status === 'fulfilled') sites.push(one.value);
     for (const one of started) if (one.status === 'rejected') throw one.reason;
-    const scenario = new Scenario(new Random(seed), sites);
-    for (let round = 0; round < rounds; round++) await scenario.round();
+    const history = new History(ids);
+    for (const seed of seeds) {
+      playing = `seed ${seed}`;
+      await new Scenario(new Random(seed), sites, history).round();
+    }
     return null;
   } catch (error) {
-    return error instanceof Wrong ? error.message : `It failed: ${(error as Error).message}`;
+    return `${playing}: ${error instanceof Wrong ? error.message : `it failed: ${(error as Error).message}`}`;
   } finally {
     await Promise.all(sites.map((site) => site[Symbol.asyncDispose]()));
   }
 }
 
 class Scenario {
-  private readonly history = new History(ids);
   private readonly links: readonly (readonly [Site, Site])[];
-  private drawn = 0;
 
   constructor(
     private readonly random: Random,
     private readonly sites: readonly Site[],
+    private readonly history: History,
   ) {
     const [a, b, c] = sites as [Site, Site, Site];
     const line = [[a, b] as const, [b, a] as const, [b, c] as const, [c, b] as const];
@@ -98,7 +107,7 @@ class Scenario {
       client.release(true);
       throw error;
     }
-    const fresh = `late ${++this.drawn}`;
+    const fresh = `late ${this.history.next()}`;
     const insert = `INSERT INTO ${this.random.pick(tables)} VALUES ('${fresh}', 1.0, '${fresh}')`;
     await this.noted(site, () => this.finish(client, [insert, this.statement(site)]), { backAndForth: true });
   }
@@ -107,7 +116,7 @@ class Scenario {
   private async openOne(site: Site): Promise<void> {
     const client = await site.begin();
     site.open.push(client);
-    const fresh = `open ${++this.drawn}`;
+    const fresh = `open ${this.history.next()}`;
     await client.query(`INSERT INTO ${this.random.pick(tables)} VALUES ('${fresh}', 1.0, '${fresh}')`);
   }
 
@@ -118,7 +127,7 @@ class Scenario {
   }
 
   private async lent(site: Site): Promise<void> {
-    const fresh = `lent ${++this.drawn}`;
+    const fresh = `lent ${this.history.next()}`;
     await this.noted(site, () =>
       site.lent((client) =>
         client.query(`INSERT INTO public.${this.random.pick(tables)} VALUES ('${fresh}', 1.0, '${fresh}')`),
@@ -147,7 +156,7 @@ class Scenario {
     const { random } = this;
     const table = random.pick(tables);
     const key = random.pick(keys);
-    const note = `of ${site.id} ${++this.drawn}`;
+    const note = `of ${site.id} ${this.history.next()}`;
     const put = `INSERT INTO ${table} VALUES ('${key}', 1.0, '${note}') ON CONFLICT (id) DO UPDATE SET note = excluded.note`;
     switch (random.between(1, 14)) {
       case 1:
@@ -202,11 +211,18 @@ class Scenario {
   private async relay(): Promise<void> {
     const [from, by] = this.random.pick(this.links);
     const [, to] = this.random.pick(this.links.filter(([next]) => next === by));
+    const both = `both ${this.history.next()}`;
+    for (const site of [from, by]) await this.insert(site, both);
     for (let i = 0; i < 2; i++) {
       await this.late(from);
       await this.exchange(from, by);
     }
     await this.exchange(by, to);
+  }
+
+  private async insert(site: Site, id: string): Promise<void> {
+    const insert = `INSERT INTO l VALUES ('${id}', 1.0, 'of ${site.id} ${this.history.next()}')`;
+    await this.noted(site, async () => this.finish(await site.begin(), [insert]));
   }
 
   private async exchange(from: Site, to: Site): Promise<void> {
@@ -226,7 +242,7 @@ class Scenario {
     const opened = () => void (holdings = this.history.holdings(from.id));
     const interlude = async () => {
       if (!this.random.chance(0.4)) return;
-      const fresh = `between ${++this.drawn}`;
+      const fresh = `between ${this.history.next()}`;
       const insert = `INSERT INTO l VALUES ('${fresh}', 1.0, '${fresh}')`;
       await this.noted(from, async () => this.finish(await from.begin(), [insert]));
       if (from.id === 'a') await this.pair();

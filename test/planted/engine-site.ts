@@ -2,7 +2,7 @@ import { type FeedRequest, nextRequest, parseRules } from '@pgmesh/core';
 import { decodeFrames, encodeFrame, type Frame, Problem } from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
 import { leftOut, readerOf } from '../../libs/sync/src/offer';
-import { createDatabase, type TestDatabase } from '../support/database';
+import type { TestDatabase } from '../support/database';
 import type { Expected, Name, Row } from './engine-history';
 import type { Engine } from './planted-engine';
 
@@ -43,18 +43,13 @@ export class Site implements AsyncDisposable {
     readonly store: Store,
   ) {}
 
-  static async start({ PostgresStore }: Engine, id: string): Promise<Site> {
-    const db = await createDatabase();
-    try {
-      await db.sql(schema + (id === 'a' ? 'INSERT INTO pair_a VALUES (1, 0); INSERT INTO pair_b VALUES (1, 0);' : ''));
-      if (!rules.ok) throw new Error(rules.problems.join('\n'));
-      const store = await PostgresStore.open({ url: db.url, nodeId: id, tables: ['*'], rules: rules.rules });
-      await db.sql(clock);
-      return new Site(id, db, store);
-    } catch (error) {
-      await db[Symbol.asyncDispose]();
-      throw error;
-    }
+  static async start({ PostgresStore }: Engine, id: string, db: TestDatabase): Promise<Site> {
+    await db.sql('DROP SCHEMA IF EXISTS p2p CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public');
+    await db.sql(schema + (id === 'a' ? 'INSERT INTO pair_a VALUES (1, 0); INSERT INTO pair_b VALUES (1, 0);' : ''));
+    if (!rules.ok) throw new Error(rules.problems.join('\n'));
+    const store = await PostgresStore.open({ url: db.url, nodeId: id, tables: ['*'], rules: rules.rules });
+    await db.sql(clock);
+    return new Site(id, db, store);
   }
 
   sql: TestDatabase['sql'] = (text, params) => this.db.sql(text, params);
@@ -130,7 +125,6 @@ export class Site implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.open.splice(0)) client.release(true);
     await this.store.close();
-    await this.db[Symbol.asyncDispose]();
   }
 }
 
@@ -168,7 +162,7 @@ export async function pull(
     const options = { except: (ours: typeof told.knowledge) => leftOut(ours, reader, request!), limit };
     const window = await from.store.feed.open(request!, options);
     opened();
-    const frames = await collected(window.frames(), interlude);
+    const frames = encoded(window.frames(), interlude);
     const applied = await to.store.inbox.apply(decodeFrames(frames));
     if (applied.outcome !== 'applied') throw new Problem('gap', `A window of ${from.id} did not connect at ${to.id}`);
     rows += applied.rows;
@@ -178,7 +172,7 @@ export async function pull(
   throw new Error(`${to.id} came to no end with the feed of ${from.id}`);
 }
 
-async function* collected(frames: AsyncIterable<Frame>, interlude: Interlude): AsyncGenerator<Uint8Array> {
+async function* encoded(frames: AsyncIterable<Frame>, interlude: Interlude): AsyncGenerator<Uint8Array> {
   for await (const frame of frames) {
     yield encodeFrame(frame);
     if (frame.type === 'rows') await interlude();

@@ -18,6 +18,7 @@ export interface EngineFault {
 
 export type Engine = Pick<typeof import('@pgmesh/store'), 'PostgresStore'>;
 
+const requireHere = module.require.bind(module);
 const root = join(__dirname, '../..');
 
 /**
@@ -44,7 +45,7 @@ export function plantedEngine(fault: EngineFault | null): Engine {
       module: { type: 'commonjs' },
     });
     const from = (name: string): unknown =>
-      name.startsWith('.') ? load(sourceOf(join(dirname(path), name))) : (disk[name] ?? require(name));
+      name.startsWith('.') ? load(sourceOf(join(dirname(path), name))) : (disk[name] ?? requireHere(name));
     new Function('exports', 'require', '__dirname', code)(exports, from, dirname(path));
     return exports;
   };
