@@ -92,7 +92,7 @@ class Scenario {
   }
 
   private async write(site: Site): Promise<void> {
-    const statements = this.random.times(1, 2, () => this.statement(site));
+    const statements = this.random.times(1, this.random.chance(0.3) ? 2 : 1, () => this.statement(site));
     await this.noted(site, async () => this.finish(await site.begin(), statements), {
       backAndForth: statements.length > 1,
     });
@@ -155,7 +155,7 @@ class Scenario {
   private statement(site: Site): string {
     const { random } = this;
     const table = random.pick(tables);
-    const key = random.pick(keys);
+    const [key, other] = [random.pick(keys), random.pick(keys)];
     const note = `of ${site.id} ${this.history.next()}`;
     const put = `INSERT INTO ${table} VALUES ('${key}', 1.0, '${note}') ON CONFLICT (id) DO UPDATE SET note = excluded.note`;
     switch (random.between(1, 14)) {
@@ -170,8 +170,8 @@ class Scenario {
         return `UPDATE ${table} SET note = '${note}'`;
       case 6:
       case 7:
-        return `UPDATE ${table} SET id = '${random.pick(keys)}', note = '${note}'
-          WHERE id = '${key}' AND NOT EXISTS (SELECT FROM ${table} WHERE id IN (${keys.map((one) => `'${one}'`).join(', ')}) AND id <> '${key}')`;
+        return `UPDATE ${table} SET id = '${other}', note = '${note}'
+          WHERE id = '${key}' AND NOT EXISTS (SELECT FROM ${table} WHERE id = '${other}' AND id <> '${key}')`;
       case 8:
         return site.open.length > 0 ? put : `TRUNCATE ${table}`;
       default:
