@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client, escapeIdentifier, Pool, type QueryResultRow } from 'pg';
+import { Client, escapeIdentifier, escapeLiteral, Pool, type QueryResultRow } from 'pg';
 import { EmbeddedServer } from '../../libs/store/src/embedded';
 
 /** What the name of each directory begins with that a test makes for a server; global-setup clears what was left. */
@@ -62,6 +62,24 @@ export async function createDatabase(base: string = psqlUrl()): Promise<TestData
   const name = `t_${randomBytes(6).toString('hex')}`;
   await once(base, `CREATE DATABASE ${escapeIdentifier(name)}`);
   return new TestDatabase(name, inDatabase(base, name));
+}
+
+/**
+ * A database as a copied disk leaves it behind: all is the same, and pgmesh in it takes itself for the original. Whoever is connected
+ * to the original is disconnected.
+ */
+export async function copyDatabase(original: TestDatabase): Promise<TestDatabase> {
+  const copy = `${original.name}_copy`;
+  await once(
+    original.url,
+    `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = ${escapeLiteral(original.name)} AND pid <> pg_backend_pid()`,
+  );
+  await once(original.url, `CREATE DATABASE ${escapeIdentifier(copy)} TEMPLATE ${escapeIdentifier(original.name)}`);
+  const database = new TestDatabase(copy, inDatabase(original.url, copy));
+  await database.sql(
+    `UPDATE p2p.node SET database_oid = d.oid FROM pg_database AS d WHERE d.datname = current_database()`,
+  );
+  return database;
 }
 
 /** One statement on a connection to the maintenance database. */

@@ -14,6 +14,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<{
     summary: 'Remove pgmesh from a database; its tables stay as they are',
     load: () => import('./detach.command.js'),
   },
+  'new-incarnation': {
+    summary: 'Let a copied or set back database write under a name of its own',
+    load: () => import('./new-incarnation.command.js'),
+  },
   configuration: {
     summary: 'Print the reference of all settings, as Markdown',
     load: () => import('./configuration.command.js'),

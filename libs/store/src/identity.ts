@@ -46,7 +46,7 @@ export async function establishIdentity(pool: Pool, nodeId: string, priority: nu
   });
 }
 
-function newIncarnation(): string {
+export function newIncarnation(): string {
   return randomBytes(6).toString('hex');
 }
 

@@ -8,6 +8,7 @@ export type { ChangesPage, ChangesQuery } from './feed/changes';
 export { type KeptVersion, type Restored, RowHistory } from './history/row-history';
 export type { VersionName } from './decide';
 export { migrate } from './migrate';
+export { type Renamed, renameWriter } from './rename-writer';
 export { PostgresStore, PreflightError, type StoreHealth, type StoreOptions } from './postgres-store';
 export type { Finding } from './preflight';
 export type { WhyView } from './row-why';

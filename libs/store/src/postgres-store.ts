@@ -1,4 +1,5 @@
 import { defaultRules, keepsFields, type MaxVersions, noVersions, type Rules } from '@pgmesh/core';
+import { type Crowd, crowdFinding } from './apply/crowd';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
 import { Judge, type Resolvers } from './apply/judge';
@@ -62,14 +63,18 @@ export interface StoreHealth {
   readonly error: string | null;
   /** The oldest transaction that holds a write open for long, with its process. */
   readonly idle: { readonly pid: number; readonly seconds: number; readonly state: string } | null;
+  /** The row with the most concurrent versions of which a merge had to tell within the last hour. */
+  readonly crowded: (Crowd & { readonly at: Date }) | null;
 }
 
 const upkeepInterval = 10_000;
 const defaultConflictRetention = 30 * 86_400_000;
+const crowdMemory = 3_600_000;
 
 /** A node's database: everything that pgmesh does on PostgreSQL, put together. */
 export class PostgresStore {
   private lost: Error | null = null;
+  private crowd: (Crowd & { readonly at: Date }) | null = null;
   private upkeep: NodeJS.Timeout | null = null;
   private working: Promise<unknown> = Promise.resolve();
 
@@ -149,6 +154,7 @@ export class PostgresStore {
       adopt: async (shape) => {
         if ((await backfill(pool, identity, shape)) > 0 && shape.maxVersions > 0) await seedHistory(pool, shape);
       },
+      crowded: (crowd) => store?.noteCrowd(crowd),
       versionAside: async () => store?.keepUp(),
       changed: () => wakeup.ring(),
     });
@@ -257,9 +263,14 @@ export class PostgresStore {
         AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 1`;
     try {
       const { rows } = await this.pool.query<NonNullable<StoreHealth['idle']>>(query, [patience]);
-      return { away: this.lost !== null, error: this.lost?.message ?? null, idle: rows[0] ?? null };
+      return {
+        away: this.lost !== null,
+        error: this.lost?.message ?? null,
+        idle: rows[0] ?? null,
+        crowded: this.crowded,
+      };
     } catch (error) {
-      return { away: true, error: (error as Error).message, idle: null };
+      return { away: true, error: (error as Error).message, idle: null, crowded: this.crowded };
     }
   }
 
@@ -269,6 +280,15 @@ export class PostgresStore {
     await this.history.flush();
     await this.wakeup.stop();
     await this.connections.end();
+  }
+
+  private get crowded(): StoreHealth['crowded'] {
+    return this.crowd && Date.now() - this.crowd.at.getTime() < crowdMemory ? this.crowd : null;
+  }
+
+  private noteCrowd(crowd: Crowd): void {
+    this.options.onFinding?.(crowdFinding(crowd));
+    if (this.crowded === null || crowd.versions >= this.crowded.versions) this.crowd = { ...crowd, at: new Date() };
   }
 
   private noteAway(error: Error | null): void {

@@ -9,6 +9,8 @@ export interface Column {
   readonly type: string;
   /** The same under its domains, where a tombstone's NULL may stand (a domain can be NOT NULL); assignment checks the domain. */
   readonly base: string;
+  /** The type with its modifier: what a value that is put into the column becomes. */
+  readonly declared: string;
   /** Whether an array of the type can carry it; the others (arrays, composites, xml) travel as text and are cast back. */
   readonly transport: 'array' | 'text';
   /** How to tell a value's size without reading it: by its octets, twice that (bytea as hex), as stored, or fixed. */
@@ -77,6 +79,7 @@ interface ColumnRow {
   ident: string;
   type: string;
   base: string;
+  declared: string;
   definition: string;
   as_text: boolean;
   xml: boolean;
@@ -111,8 +114,8 @@ export async function readShapes(db: Queryable, id: number | null = null): Promi
   });
 }
 
-function toColumn({ name, ident, type, base, as_text, size, xml, always }: ColumnRow): Column {
-  return { name, ident, type, base, transport: as_text ? 'text' : 'array', size, xml, always };
+function toColumn({ name, ident, type, base, declared, as_text, size, xml, always }: ColumnRow): Column {
+  return { name, ident, type, base, declared, transport: as_text ? 'text' : 'array', size, xml, always };
 }
 
 function toKeyColumn(row: ColumnRow): KeyColumn {
@@ -134,6 +137,7 @@ const columnsQuery = `
   SELECT a.attrelid::int8 AS relation, a.attname AS name, quote_ident(a.attname) AS ident,
     format_type(a.atttypid, -1) AS type,
     format_type(b.oid, -1) AS base,
+    format_type(a.atttypid, a.atttypmod) AS declared,
     format_type(b.oid, -1)
       || CASE WHEN a.attcollation <> 0 THEN (SELECT format(' COLLATE %I.%I', n.nspname, o.collname)
            FROM pg_collation AS o JOIN pg_namespace AS n ON n.oid = o.collnamespace WHERE o.oid = a.attcollation) ELSE '' END AS definition,

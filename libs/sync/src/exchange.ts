@@ -18,6 +18,7 @@ import {
 } from '@pgmesh/wire';
 import { encodeBody } from './content-encoding';
 import { Incoming, otherNode, otherProtocol } from './incoming';
+import type { Instances } from './instances';
 import type { Journal } from './journal';
 import type { Neighbours } from './neighbours';
 import { openFor, type Reader, readerOf } from './offer';
@@ -40,6 +41,7 @@ export interface ExchangeParts {
   readonly store: Store;
   readonly self: Self;
   readonly neighbours: Neighbours;
+  readonly instances: Instances;
   readonly journal: Journal;
   readonly clock: () => number;
   /** Through which our own first copies pass. */
@@ -56,12 +58,13 @@ export class Exchange {
 
   constructor(private readonly parts: ExchangeParts) {}
 
-  /** @throws Problem `bad_request`, `other_protocol`, `other_node`, `forbidden` (another room) */
+  /** @throws Problem `bad_request`, `other_protocol`, `other_node`, `cloned_node`, `forbidden` (another room) */
   async hello(body: unknown): Promise<Hello> {
-    const { self, neighbours } = this.parts;
+    const { self, neighbours, instances } = this.parts;
     const theirs = parseBody(helloSchema, body, 'greeting');
     self.check(theirs);
     if (!self.is(theirs)) {
+      instances.met(theirs);
       neighbours.met(theirs);
       neighbours.heard(theirs.node_id, {});
     }
@@ -102,10 +105,10 @@ export class Exchange {
   /**
    * A pushed window.
    * @param receiver the value of `receiverHeader`: for whom the window was made
-   * @throws Problem `gap` with the position to go on from, `other_epoch`, `other_node`, and what the inbox throws
+   * @throws Problem `gap` with the position to go on from, `other_epoch`, `other_node`, `cloned_node`, and what the inbox throws
    */
   async receive(frames: AsyncIterable<Frame>, receiver?: string): Promise<PushAnswer> {
-    const { store, neighbours, journal, clock } = this.parts;
+    const { store, neighbours, instances, journal, clock } = this.parts;
     const { nodeId, epoch } = store.identity;
     if (receiver !== undefined && receiver !== `${nodeId}/${epoch}`) {
       throw new Problem('other_epoch', 'The window was made for another incarnation of this node. Greet it again.', {
@@ -113,7 +116,7 @@ export class Exchange {
       });
     }
     const started = clock();
-    const incoming = new Incoming(frames, store.identity);
+    const incoming = new Incoming(frames, store.identity, ({ node }) => instances.assertOne(node));
     try {
       const applied = await store.inbox.apply(incoming);
       await journal.received(applied, 'received', started);

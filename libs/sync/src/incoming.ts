@@ -23,6 +23,8 @@ export class Incoming implements AsyncIterable<Frame> {
   constructor(
     private readonly frames: AsyncIterable<Frame>,
     private readonly self: Identity,
+    /** Throws when the sender is not to be listened to. */
+    private readonly admit: (head: WindowFrame) => void = () => undefined,
   ) {
     this.arrived = new Promise((resolve) => (this.#arrive = resolve));
   }
@@ -51,6 +53,7 @@ export class Incoming implements AsyncIterable<Frame> {
     if (frame.type !== 'window') throw new Problem('bad_request', 'A window begins with a frame of type "window".');
     if (frame.protocol !== protocolVersion) throw otherProtocol(frame.protocol);
     if (frame.node === this.self.nodeId) throw otherNode(frame.node);
+    this.admit(frame);
     return frame;
   }
 }

@@ -1,5 +1,6 @@
 import type { Random } from './backoff';
 import type { MeshEvents } from './events';
+import type { Instances } from './instances';
 import type { Journal } from './journal';
 import type { Neighbours } from './neighbours';
 import type { PeerClient } from './peer-client';
@@ -30,6 +31,7 @@ export interface LinkContext {
   readonly self: Self;
   readonly peers: Peers;
   readonly neighbours: Neighbours;
+  readonly instances: Instances;
   readonly client: PeerClient;
   readonly events: MeshEvents;
   readonly journal: Journal;
@@ -51,5 +53,7 @@ export interface Session {
   readonly url: string;
   readonly nodeId: string;
   readonly epoch: string;
+  /** The process that answered. */
+  readonly instance: string;
   readonly signal: AbortSignal;
 }

@@ -174,7 +174,7 @@ export class Link {
   }
 
   async #greet(signal: AbortSignal): Promise<Session | null> {
-    const { client, self, neighbours, peers } = this.context;
+    const { client, self, neighbours, instances, peers } = this.context;
     const url = this.peer.urls[this.#failures % Math.max(this.peer.urls.length, 1)] ?? this.peer.url;
     this.#url = url;
     const hello = await client.hello(url, await self.hello(this.#nodeId), signal);
@@ -185,10 +185,11 @@ export class Link {
     }
     self.check(hello);
     this.#nodeId = hello.node_id;
+    instances.met(hello);
     neighbours.met(hello);
     this.#compareRules();
     peers.learn(url, hello.node_id);
-    return { url, nodeId: hello.node_id, epoch: hello.epoch, signal };
+    return { url, nodeId: hello.node_id, epoch: hello.epoch, instance: hello.instance, signal };
   }
 
   /** Rows in conflict stand alike only where the rules are alike: a mesh that disagrees on them has to say so. */

@@ -4,6 +4,7 @@ import { MeshEvents } from './events';
 import { Exchange } from './exchange';
 import { failureOf } from './failure';
 import { HttpClient } from './http-client';
+import { Instances } from './instances';
 import { Journal } from './journal';
 import { Link } from './link';
 import type { LinkContext, MeshTimes } from './link-context';
@@ -72,12 +73,25 @@ export class Mesh {
     // What is told of it
     this.events = new MeshEvents(store.identity.nodeId, clock, options.warn);
     const journal = new Journal(this.events, store.history, clock);
+    const instances = new Instances(clock, 3 * interval, ({ code, message }, peer) => {
+      void journal.failed(peer, 'received', code, message);
+    });
 
     // The two sides: answering, and asking
     const copies = new Turnstile();
     const moved = (peer: string, position: Position): void =>
       this.#links.filter(({ nodeId }) => nodeId === peer).forEach((link) => link.moved(position));
-    this.exchange = new Exchange({ store, self, neighbours, journal, clock, copies, copyDelay: timeout / 2, moved });
+    this.exchange = new Exchange({
+      store,
+      self,
+      neighbours,
+      instances,
+      journal,
+      clock,
+      copies,
+      copyDelay: timeout / 2,
+      moved,
+    });
     const client = options.client ?? new HttpClient({ timeout, secret, ca });
     const times: MeshTimes = {
       interval,
@@ -94,6 +108,7 @@ export class Mesh {
       self,
       peers,
       neighbours,
+      instances,
       client,
       events,
       journal,

@@ -21,7 +21,7 @@ export interface Feed {
    *   came by way of a node is forgotten to have done so when that node's feed is begun anew (another epoch): it may have
    *   lost it.
    * @param limit rows after which to stop, at a boundary between transactions
-   * @throws Problem `unavailable` when the database is away, `bad_cursor` when the position lies in the feed's future
+   * @throws Problem `unavailable` when the database is away, `cloned_node` when the position lies in the feed's future
    */
   open(request: FeedRequest, options: FeedOptions): Promise<OutgoingWindow>;
   /** Calls back soon after any commit that changed a shared table, whoever made it, and after each window that was applied. */
@@ -44,7 +44,7 @@ export interface OutgoingWindow {
 export interface Inbox {
   /**
    * Applies one window in one transaction. Windows are applied one after another.
-   * @throws Problem `clock_drift`, `unknown_column`, `invalid_value`, `invalid_version` when the window cannot be taken as it
+   * @throws Problem `cloned_node`, `clock_drift`, `unknown_column`, `invalid_value`, `invalid_version` when the window cannot be taken as it
    *   is; `busy` when its rows stayed locked; `unavailable` when the database is away. Nothing has changed then.
    */
   apply(frames: AsyncIterable<Frame>): Promise<Applied>;

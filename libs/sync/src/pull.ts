@@ -1,5 +1,12 @@
 import { advance, type FeedRequest, formatSnapshot, nextRequest, type Position } from '@pgmesh/core';
-import { protocolVersion, toWireKnowledge, toWirePosition, type WindowFrame, type WindowRequest } from '@pgmesh/wire';
+import {
+  Problem,
+  protocolVersion,
+  toWireKnowledge,
+  toWirePosition,
+  type WindowFrame,
+  type WindowRequest,
+} from '@pgmesh/wire';
 import { jittered } from './backoff';
 import { Incoming } from './incoming';
 import type { LinkContext, Session } from './link-context';
@@ -134,7 +141,7 @@ export class PullLoop {
       const started = clock();
       const frames = await this.#ask(session, request, wait);
       if (frames === null) return null;
-      const incoming = new Incoming(frames, store.identity);
+      const incoming = new Incoming(frames, store.identity, () => this.#assertSame(session));
       void incoming.arrived.then(arrived);
       const applied = await store.inbox.apply(incoming);
       if (incoming.knowledge) neighbours.update(session.nodeId, { knowledge: incoming.knowledge });
@@ -152,6 +159,15 @@ export class PullLoop {
     const beyond = head && advance(position, session.epoch, stepOf(head));
     const next = beyond && nextRequest(beyond, session.epoch, this.#shared(session.nodeId), 'copy');
     return next?.kind === 'copy' && !session.signal.aborted ? this.#fetch(session, next, 0) : null;
+  }
+
+  /** Whose position we asked from is who must answer: if another process has been heard of, both are greeted first. */
+  #assertSame({ nodeId, instance, url }: Session): void {
+    const { instances } = this.context;
+    instances.assertOne(nodeId);
+    if (!instances.isLatest(nodeId, instance)) {
+      throw new Problem('other_epoch', `${nodeId} was started again, or runs twice. ${url} is greeted again.`);
+    }
   }
 
   async #ask(session: Session, request: FeedRequest, wait: number): ReturnType<LinkContext['client']['window']> {

@@ -12,6 +12,7 @@ export const problemCodes = {
   request_timeout: [408, 'The request took too long to arrive'],
   other_epoch: [409, 'The feed has begun anew'],
   other_node: [409, 'Another node answers under this name'],
+  cloned_node: [409, 'Two databases write under one name'],
   other_protocol: [409, 'The nodes speak different versions of the protocol'],
   decided: [409, 'The conflict has been decided already'],
   history_off: [409, 'No history is kept of this table'],

@@ -79,9 +79,9 @@ export const openPostgresStore: OpenStore = async (
       });
     },
     async health() {
-      const { away, error, idle } = await store.health();
+      const { away, error, idle, crowded } = await store.health();
       if (away) throw new Problem('unavailable', `The database cannot be reached${error ? `: ${error}` : ''}.`);
-      return idle ? { idle } : {};
+      return { ...(idle ? { idle } : {}), ...(crowded ? { crowded } : {}) };
     },
   };
 };

@@ -8,6 +8,7 @@ import { readKnowledge, readPosition } from '../positions';
 import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
 import { Arrival, Late } from './arrival';
+import type { Crowd } from './crowd';
 import { Desk } from './desk';
 import type { Judge } from './judge';
 import { Collision } from './merge';
@@ -34,6 +35,8 @@ export interface InboxOptions {
   readonly maxDrift: number;
   /** How conflicts are decided. */
   readonly judge: Judge;
+  /** Told of rows that many have written at once. */
+  readonly crowded: (crowd: Crowd) => void;
   /** Gives rows of ours that have no version one. */
   readonly adopt: (shape: TableShape) => Promise<unknown>;
   /** Gives writes of ours that capture put aside their versions. */

@@ -1,6 +1,7 @@
 import { printed, sizeOf } from '../feed/window-query';
 import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, stagedKeys } from '../keys';
 import type { Column, TableShape } from '../table-shape';
+import { impostorQuery } from './same-name';
 import { soundnessOf } from './soundness';
 import type { Stage, Target } from './stage';
 
@@ -25,6 +26,8 @@ export interface MergeStatements {
   readonly markNew: (careful: boolean) => string;
   /** Whether a key stands in the part twice. */
   readonly repeated: string;
+  /** A version that bears the name of one of ours and is another. */
+  readonly impostor: string;
   /** Locks the metadata of the rows in conflict, so that nobody writes over them between their reading and their writing. */
   readonly lockConcurrent: string;
   /** The next of them after a key, or the first. */
@@ -69,7 +72,8 @@ export function mergeStatements(stage: Stage): MergeStatements {
       )
       SELECT count(*) FILTER (WHERE deleted) AS removed, count(*) FILTER (WHERE NOT deleted) AS put FROM marked`,
     census: `SELECT count(*) AS matched, count(*) FILTER (WHERE (${verdict}) = 'concurrent') AS concurrent,
-        count(*) FILTER (WHERE (${verdict}) = 'newer') AS left_over
+        count(*) FILTER (WHERE (${verdict}) = 'newer') AS left_over, 
+        count(*) FILTER (WHERE m.stamp = s.v1 AND m.origin = s.v2 AND m.xid <> pg_current_xact_id()) AS same
       FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}`,
     remove: `DELETE FROM ${shape.name} AS d USING (${source}) AS s, ${shape.meta} AS m
       WHERE s.v7 AND ${metaIsStaged} AND ${won} AND ${dataIsStaged}`,
@@ -98,6 +102,7 @@ export function mergeStatements(stage: Stage): MergeStatements {
         ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted, siblings
       ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live, count(siblings) AS several FROM fresh`,
     repeated: `SELECT FROM (${source}) AS s GROUP BY ${order} HAVING count(*) > 1 LIMIT 1`,
+    impostor: impostorQuery(stage),
     lockConcurrent: `SELECT count(*) FROM (SELECT FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}
       WHERE (${verdict}) = 'concurrent' ORDER BY ${metaKeys(shape, 'm')} FOR UPDATE OF m) AS l`,
     concurrent: (after) => concurrentQuery(stage, after),

@@ -5,6 +5,7 @@ import { type ConflictNote, noteOf } from '../conflicts/view';
 import { learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
 import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
+import type { Crowd } from './crowd';
 import type { Judge } from './judge';
 import { StageMerge } from './merge';
 import { notedMost } from './resolve';
@@ -24,6 +25,7 @@ export interface MergedWindow {
 export interface MergeTransactionOptions {
   readonly maxDrift: number;
   readonly judge: Judge;
+  readonly crowded: (crowd: Crowd) => void;
   readonly careful: boolean;
 }
 
@@ -103,9 +105,9 @@ export class MergeTransaction {
   }
 
   private open(stage: Stage): StageMerge {
-    const { maxDrift, judge, careful } = this.options;
+    const { maxDrift, judge, crowded, careful } = this.options;
     const { node, epoch } = this.head;
-    return new StageMerge(stage, { via: feedName(node, epoch), sender: node, maxDrift, judge, careful });
+    return new StageMerge(stage, { via: feedName(node, epoch), sender: node, maxDrift, judge, crowded, careful });
   }
 }
 

@@ -1,10 +1,12 @@
-import type { PoolClient, QueryConfig, QueryResult } from 'pg';
+import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg';
 import { receivedStatements } from '../history/received-sql';
 import { prepared } from '../prepared';
 import type { Judge } from './judge';
 import { mergeStatements, type MergeStatements } from './merge-sql';
 import type { RecordedConflict } from '../conflicts/record';
+import type { Crowd } from './crowd';
 import { resolveConcurrent } from './resolve';
+import { type Impostor, impostorFound } from './same-name';
 import type { Stage } from './stage';
 import { assertSound, repeatedKeys, type Soundness } from './soundness';
 
@@ -16,6 +18,8 @@ export interface MergeOptions {
   readonly maxDrift: number;
   /** How conflicts are decided. */
   readonly judge: Judge;
+  /** Told of rows that many have written at once. */
+  readonly crowded: (crowd: Crowd) => void;
   readonly careful: boolean;
 }
 
@@ -66,7 +70,7 @@ export class StageMerge {
   /**
    * Goes on from the results of `opening`: rows that are new here, and true conflicts.
    * @throws Collision, unique_violation when the transaction has to be begun again, carefully
-   * @throws Problem `clock_drift`, `invalid_version`, `bad_request`
+   * @throws Problem `clock_drift`, `invalid_version`, `bad_request`, `cloned_node`
    */
   async conclude(client: PoolClient, results: readonly QueryResult[]): Promise<Merged> {
     const [locked, marked] = results as [QueryResult, QueryResult<Counts>];
@@ -112,8 +116,10 @@ export class StageMerge {
       matched = 0,
       concurrent = 0,
       left_over = 0,
+      same = 0,
     } = (await client.query<Counts>(this.query(statements.census))).rows[0]!;
     if (left_over > 0) throw repeatedKeys(stage);
+    if (same > 0 && stage.literals.length > 0) await this.refuseImpostors(client);
     const fresh = stage.count - matched;
     let several = 0;
     if (fresh > 0) {
@@ -127,6 +133,7 @@ export class StageMerge {
     // A set that is new here is judged as well: its sender may go by other rules, or have a resolver that failed.
     if (concurrent + several === 0) return { changed: won + fresh, conflicts: 0, noted: [] };
     const resolved = await resolveConcurrent(client, stage, statements, options.via, options.judge);
+    if (resolved.crowd > 0) options.crowded({ table: stage.shape.name, versions: resolved.crowd });
     return { ...resolved, changed: won + fresh + resolved.changed };
   }
 
@@ -134,6 +141,11 @@ export class StageMerge {
   private async record(client: PoolClient, standing: number): Promise<void> {
     if (this.stage.shape.maxVersions === 0 || standing === 0) return;
     for (const statement of receivedStatements(this.stage)) await client.query(this.query(statement));
+  }
+
+  private async refuseImpostors(client: PoolClient): Promise<void> {
+    const { rows } = await client.query<Impostor & QueryResultRow>(this.query(this.statements.impostor));
+    if (rows[0]) throw impostorFound(this.stage, rows[0], this.options.sender);
   }
 
   /** After a collision: refuses a part that collided with itself. */
@@ -152,5 +164,5 @@ export class StageMerge {
 }
 
 type Counts = Partial<
-  Record<'removed' | 'put' | 'matched' | 'concurrent' | 'left_over' | 'marked' | 'live' | 'several', number>
+  Record<'removed' | 'put' | 'matched' | 'concurrent' | 'left_over' | 'same' | 'marked' | 'live' | 'several', number>
 >;

@@ -3,6 +3,7 @@ import { Problem } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { type RecordedConflict, recordConflicts } from '../conflicts/record';
 import { assertShapes, type TableShape } from '../table-shape';
+import { isCrowd } from './crowd';
 import type { Judge } from './judge';
 import { hasState, type KeptRow, stateOf, type StoredVersion } from './kept-row';
 import { concurrentBatch, type MergeStatements } from './merge-sql';
@@ -33,6 +34,8 @@ export interface Resolution {
   readonly conflicts: number;
   /** Their records, the first `notedMost` of them. */
   readonly noted: readonly RecordedConflict[];
+  /** The most versions of a row that has grown to be a crowd; 0 when none has. */
+  readonly crowd: number;
 }
 
 /** Conflicts of a window that are told one by one; the others are counted. */
@@ -53,6 +56,7 @@ export async function resolveConcurrent(
   let changed = 0;
   let conflicts = 0;
   const noted: RecordedConflict[] = [];
+  let crowd = 0;
   let after: readonly string[] = [];
   await assertShapes(client, [stage.shape]);
   await client.query(statements.lockConcurrent, [...stage.literals]);
@@ -69,7 +73,9 @@ export async function resolveConcurrent(
     const found = new Set<readonly string[]>(merged.filter(({ conflict }) => conflict).map(({ key }) => key));
     noted.push(...recorded.filter(({ key }) => found.has(key)).slice(0, notedMost - noted.length));
     conflicts += found.size;
-    if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0)) return { changed, conflicts, noted };
+    crowd = Math.max(crowd, ...merged.map((row) => (row.isCrowd ? row.state.length : 0)));
+    if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0))
+      return { changed, conflicts, noted, crowd };
     after = rows.at(-1)!.key;
   }
 }
@@ -77,6 +83,7 @@ export async function resolveConcurrent(
 interface MergedRow extends JudgedRow {
   readonly fresh: boolean;
   readonly conflict: boolean;
+  readonly isCrowd: boolean;
 }
 
 function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow): MergedRow {
@@ -101,6 +108,7 @@ function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow): MergedRo
     fresh: row.fresh,
     conflict: state.length > 1 && (row.fresh || state.length > ours.length),
     ...judge.judge(shape, state, row.key),
+    isCrowd: isCrowd(ours.length, state.length),
   };
 }
 

@@ -105,7 +105,11 @@ export class PostgresFeed {
 
   private async openWindow({ client, shapes, present, knowledge, except, limit }: Opening, from: Snapshot) {
     if (from.xmax > present.xmax) {
-      throw new Problem('bad_cursor', `The cursor lies ahead of this node's transactions (${formatSnapshot(from)}).`);
+      throw new Problem(
+        'cloned_node',
+        `The cursor lies ahead of the transactions of ${this.identity.nodeId} (${formatSnapshot(from)}): its database was set back, or is a copy. ` +
+          `Stop it and give it a name of its own: pgmesh new-incarnation.`,
+      );
     }
     const found = await probe(client, shapes, from, except, limit);
     const cut = await findCut(client, found.tables, from, except, limit);

@@ -1,0 +1,110 @@
+import type { PoolClient } from 'pg';
+import { inTransaction, openPool, type Queryable } from './database';
+import { newIncarnation } from './identity';
+
+export interface RenameOptions {
+  readonly url: string;
+  /** When the copy was made, or a little before: what was written here later is told apart from what the other wrote. */
+  readonly since: Date;
+  /** For a copy that is to be a node of its own. */
+  readonly nodeId?: string;
+}
+
+export interface Renamed {
+  readonly before: string;
+  readonly after: string;
+  /** Versions that bear the new name now. */
+  readonly versions: number;
+}
+
+/**
+ * Lets a database that is a copy of another, or that was set back, write under a name of its own (trap 9). Its writes since then
+ * bear that name, too, and of the old name they have seen what was written until then and nothing later: what the other
+ * database wrote is concurrent with them, and none of it is lost. Peers read its feed anew.
+ * @throws Error when there is no pgmesh in the database, or its node runs
+ */
+export async function renameWriter({ url, since, nodeId }: RenameOptions): Promise<Renamed> {
+  const pool = openPool(url, 1);
+  try {
+    return await inTransaction(pool, 'BEGIN', async (client) => {
+      await client.query(`SET LOCAL lock_timeout = '30s'`);
+      await assertStopped(client);
+      const { before, after } = await renameNode(client, nodeId);
+      const fork = since.getTime() * 1000;
+      let versions = 0;
+      for (const { id, relation } of await trackedTables(client)) {
+        // Whoever writes just now writes under the old name, or waits for the new one.
+        await client.query(`LOCK TABLE ${relation} IN SHARE ROW EXCLUSIVE MODE`);
+        versions += await renameVersions(client, `p2p.meta_${id}`, before, after, fork);
+        await renameCapture(client, id, before, after);
+      }
+      return { before, after, versions };
+    });
+  } finally {
+    await pool.end();
+  }
+}
+
+async function assertStopped(db: Queryable): Promise<void> {
+  const { rows: known } = await db.query(`SELECT FROM pg_class WHERE oid = to_regclass('p2p.node')`);
+  if (known.length === 0) throw new Error('There is no pgmesh in this database: nothing is to be renamed.');
+  const { rows } = await db.query<{ pid: number }>(
+    `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pgmesh' AND pid <> pg_backend_pid()`,
+  );
+  if (rows[0])
+    throw new Error(`The node of this database runs (its connection has pid ${rows[0].pid}). Stop it first.`);
+}
+
+async function renameNode(db: Queryable, nodeId: string | undefined): Promise<{ before: string; after: string }> {
+  await db.query('LOCK TABLE p2p.node IN SHARE ROW EXCLUSIVE MODE');
+  const { rows: known } = await db.query<{ origin: string }>(
+    `SELECT node_id || '~' || incarnation AS origin FROM p2p.node`,
+  );
+  if (!known[0]) throw new Error('No node has ever been started on this database: nothing is to be renamed.');
+  const { rows } = await db.query<{ origin: string }>(
+    `UPDATE p2p.node SET node_id = coalesce($1, node_id), incarnation = $2 RETURNING node_id || '~' || incarnation AS origin`,
+    [nodeId ?? null, newIncarnation()],
+  );
+  return { before: known[0].origin, after: rows[0]!.origin };
+}
+
+async function trackedTables(db: Queryable): Promise<{ id: number; relation: string }[]> {
+  const { rows } = await db.query<{ id: number; relation: string }>(
+    `SELECT t.id, format('%I.%I', n.nspname, c.relname) AS relation FROM p2p.tracked_table AS t
+       JOIN pg_class AS c ON c.oid = t.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace ORDER BY t.id`,
+  );
+  return rows;
+}
+
+/** A version of the old name from after the fork, whether it stands or is a sibling. Of our own past nothing need be told. */
+async function renameVersions(
+  client: PoolClient,
+  meta: string,
+  before: string,
+  after: string,
+  fork: number,
+): Promise<number> {
+  const past = (of: string) =>
+    `CASE jsonb_typeof(${of}) WHEN 'object' THEN ${of} ELSE '{}' END || jsonb_build_object($1::text, $3::int8)`;
+  const { rowCount } = await client.query(
+    `UPDATE ${meta} AS m SET
+       origin = CASE WHEN m.origin = $1 AND m.stamp > $3 THEN $2 ELSE m.origin END,
+       past = CASE WHEN m.origin = $1 AND m.stamp > $3 THEN ${past('m.past')} ELSE m.past END,
+       siblings = (SELECT jsonb_agg(CASE WHEN s ->> 'origin' = $1 AND (s ->> 'stamp')::int8 > $3
+         THEN s || jsonb_build_object('origin', $2::text, 'past', ${past(`(s -> 'past')`)}) ELSE s END) FROM jsonb_array_elements(m.siblings) AS s),
+       via = NULL, xid = pg_current_xact_id()
+     WHERE m.origin = $1 AND m.stamp > $3
+       OR m.siblings IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(m.siblings) AS s WHERE s ->> 'origin' = $1 AND (s ->> 'stamp')::int8 > $3)`,
+    [before, after, fork],
+  );
+  return rowCount ?? 0;
+}
+
+/** The capture function writes under the name that it was made with. */
+async function renameCapture(client: PoolClient, id: number, before: string, after: string): Promise<void> {
+  const { rows } = await client.query<{ statement: string }>(
+    `SELECT replace(pg_get_functiondef(to_regproc($1)::oid), quote_literal($2::text), quote_literal($3::text)) AS statement`,
+    [`p2p.capture_${id}`, before, after],
+  );
+  await client.query(rows[0]!.statement);
+}
