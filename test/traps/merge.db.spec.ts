@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type FeedRequest, nextRequest } from '@pgmesh/core';
 import type { Frame } from '@pgmesh/wire';
-import { expectEqual, pull, settle, type StoreNode, storeNode } from '../support/store-node';
+import { contents, expectEqual, pull, settle, type StoreNode, storeNode } from '../support/store-node';
 
 const schema = `CREATE TABLE items (id int PRIMARY KEY, name text, n int DEFAULT 0);`;
 
@@ -66,6 +66,62 @@ describe('Merging', () => {
     await expectEqual(a, b);
     await expect(pull(a, c)).rejects.toMatchObject({ code: 'clock_drift' });
     expect(await c.sql('SELECT * FROM items')).toEqual([]);
+  });
+
+  it('a version that claims this node as its origin and that it never wrote is refused; one that it wrote is not', async () => {
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', schema);
+    await using c = await storeNode('c', schema);
+    await b.sql(`INSERT INTO items VALUES (1, 'by b'), (2, 'by b')`);
+    await settle(a, b, c);
+    const { origin } = b.store.identity;
+    const refused = { code: 'invalid_version', status: 422, message: expect.stringContaining('new-incarnation') };
+    const before = await contents(b, 'items');
+
+    // Later than all that it wrote, of a row that it has and of one that it never had; and as a sibling.
+    for (const forge of [
+      `UPDATE p2p.meta_1 SET stamp = stamp + 1, via = NULL, xid = pg_current_xact_id() WHERE key1 = 1`,
+      `INSERT INTO items VALUES (3, 'forged'); UPDATE p2p.meta_1 SET origin = '${origin}' WHERE key1 = 3`,
+      `INSERT INTO items VALUES (4, 'by a'); UPDATE p2p.meta_1 SET siblings = jsonb_build_array(jsonb_build_object('stamp', stamp - 1,
+         'origin', '${origin}', 'priority', 0, 'past', NULL, 'deleted', true, 'image', NULL)) WHERE key1 = 4`,
+    ]) {
+      await a.sql(forge);
+      await expect(pull(a, b)).rejects.toMatchObject(refused);
+      expect(await contents(b, 'items')).toEqual(before);
+      await a.sql(`DELETE FROM items WHERE id > 2`);
+      await a.sql(`DELETE FROM p2p.meta_1 WHERE key1 > 2`);
+      await a.sql(`UPDATE p2p.meta_1 AS m SET stamp = 1 WHERE m.key1 = 1`);
+    }
+
+    // What it wrote comes back over others, also after it has covered it.
+    await b.sql(`UPDATE items SET name = 'by b again' WHERE id = 2`);
+    await pull(c, b);
+    await settle(c, b);
+    await expectEqual(b, c);
+  });
+
+  it.each([
+    [
+      'a vector of 100,000 entries',
+      `past = (SELECT jsonb_object_agg('n' || i || '~000000000000', i) FROM generate_series(1, 100000) AS i)`,
+    ],
+    ['a past that is later than itself', `past = jsonb_build_object('n~000000000000', stamp + 1)`],
+    ['a past in words', `past = '{"n~000000000000": "yesterday"}'`],
+    ['an origin that is no name', `origin = '<script>'`],
+    ['siblings that are none', `siblings = '[{"stamp": 1}]'`],
+    [
+      'a sibling with another key',
+      `siblings = jsonb_build_array(jsonb_build_object('stamp', 1, 'origin', 'n~000000000000', 'priority', 0, 'past', NULL,
+      'deleted', false, 'image', '{"id": "77", "name": "x"}'::jsonb))`,
+    ],
+  ])('a version with %s is refused, and nothing of its window is applied', async (_what, forged) => {
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', schema);
+    await a.sql(`INSERT INTO items VALUES (1, 'sound'), (2, 'forged')`);
+    await a.sql(`UPDATE p2p.meta_1 SET ${forged} WHERE key1 = 2`);
+    await expect(pull(a, b)).rejects.toMatchObject({ code: 'invalid_version', status: 422 });
+    expect(await b.sql('SELECT * FROM items')).toEqual([]);
+    expect(await b.sql('SELECT * FROM p2p.meta_1')).toEqual([]);
   });
 
   it('trap 15: windows that come twice, late and in another order change nothing', async () => {

@@ -149,6 +149,7 @@ export class PostgresStore {
     const feed = new PostgresFeed(connections.windows, identity, shapes, mend, (listener) => wakeup.listen(listener));
     const inbox = new PostgresInbox(connections, shapes, {
       nodeId: identity.nodeId,
+      origin: identity.origin,
       maxDrift: (options.maxDrift ?? 60_000) * 1000,
       judge,
       adopt: async (shape) => {

@@ -121,6 +121,7 @@ async function followKey(client: PoolClient, shape: TableShape): Promise<void> {
   const history = (await client.query<{ found: boolean }>(kept)).rows[0]!.found;
   if (rows.length !== shape.key.length) {
     await client.query(`DROP TABLE ${shape.meta}`);
+    await client.query('UPDATE p2p.tracked_table SET tracked_at = clock_timestamp() WHERE id = $1', [shape.id]);
     await client.query('DELETE FROM p2p.conflict WHERE table_id = $1', [shape.id]);
     await client.query(trackStatement(shape));
     if (history) await client.query(`DROP TABLE ${shape.history}`);

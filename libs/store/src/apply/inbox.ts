@@ -31,6 +31,8 @@ export type Applied =
 
 export interface InboxOptions {
   readonly nodeId: string;
+  /** Under which we write. */
+  readonly origin: string;
   /** How far ahead of our clock a version may be stamped, in microseconds. */
   readonly maxDrift: number;
   /** How conflicts are decided. */

@@ -2,6 +2,7 @@ import { printed, sizeOf } from '../feed/window-query';
 import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, stagedKeys } from '../keys';
 import type { Column, TableShape } from '../table-shape';
 import { impostorQuery } from './same-name';
+import { unknownOwnQuery } from './own-name';
 import { soundnessOf } from './soundness';
 import type { Stage, Target } from './stage';
 
@@ -24,6 +25,8 @@ export interface MergeStatements {
   readonly putMissing: string;
   readonly putNew: (careful: boolean) => string;
   readonly markNew: (careful: boolean) => string;
+  /** A version that claims to be ours, and that we do not know. */
+  readonly unknownOwn: string;
   /** Whether a key stands in the part twice. */
   readonly repeated: string;
   /** A version that bears the name of one of ours and is another. */
@@ -45,7 +48,8 @@ const verdict = `CASE
     WHEN (m.past ->> s.v2)::int8 >= s.v1 THEN 'known'
     ELSE 'concurrent' END`;
 
-export function mergeStatements(stage: Stage): MergeStatements {
+/** `origin`: under which we write. */
+export function mergeStatements(stage: Stage, origin: string): MergeStatements {
   const { shape, columns, source, literals } = stage;
   const via = `$${literals.length + 1}::text`;
   const idents = columns.map((column) => column.ident).join(', ');
@@ -62,8 +66,8 @@ export function mergeStatements(stage: Stage): MergeStatements {
     // Data before metadata, in key order: the order in which users' own writes lock. The versions are looked at on the way.
     lock: `SELECT (SELECT count(*) FROM (SELECT FROM ${shape.name} AS d JOIN (${source}) AS s ON ${dataIsStaged}
         ORDER BY ${shape.key.map((c) => `d.${c.ident}`).join(', ')} FOR NO KEY UPDATE OF d) AS l) AS locked,
-      ${soundnessOf(stage)} FROM (${source}) AS s`,
-    survey: `SELECT ${soundnessOf(stage)} FROM (${source}) AS s`,
+      ${soundnessOf(stage, origin)} FROM (${source}) AS s`,
+    survey: `SELECT ${soundnessOf(stage, origin)} FROM (${source}) AS s`,
     // A metadata row that somebody else changes meanwhile is judged again by the UPDATE itself, in its newest version.
     mark: `WITH marked AS (
         UPDATE ${shape.meta} AS m SET stamp = s.v1, origin = s.v2, priority = s.v3, past = s.v4, fields = s.v5, siblings = NULL,
@@ -101,6 +105,7 @@ export function mergeStatements(stage: Stage): MergeStatements {
         SELECT ${order}, s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${via}, pg_current_xact_id() FROM (${source}) AS s
         ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted, siblings
       ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live, count(siblings) AS several FROM fresh`,
+    unknownOwn: unknownOwnQuery(stage, origin),
     repeated: `SELECT FROM (${source}) AS s GROUP BY ${order} HAVING count(*) > 1 LIMIT 1`,
     impostor: impostorQuery(stage),
     lockConcurrent: `SELECT count(*) FROM (SELECT FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}

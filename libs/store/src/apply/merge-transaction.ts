@@ -23,6 +23,8 @@ export interface MergedWindow {
 }
 
 export interface MergeTransactionOptions {
+  /** Under which we write. */
+  readonly origin: string;
   readonly maxDrift: number;
   readonly judge: Judge;
   readonly crowded: (crowd: Crowd) => void;
@@ -105,9 +107,17 @@ export class MergeTransaction {
   }
 
   private open(stage: Stage): StageMerge {
-    const { maxDrift, judge, crowded, careful } = this.options;
+    const { origin, maxDrift, judge, crowded, careful } = this.options;
     const { node, epoch } = this.head;
-    return new StageMerge(stage, { via: feedName(node, epoch), sender: node, maxDrift, judge, crowded, careful });
+    return new StageMerge(stage, {
+      via: feedName(node, epoch),
+      sender: node,
+      origin,
+      maxDrift,
+      judge,
+      crowded,
+      careful,
+    });
   }
 }
 

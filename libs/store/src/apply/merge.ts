@@ -5,6 +5,7 @@ import type { Judge } from './judge';
 import { mergeStatements, type MergeStatements } from './merge-sql';
 import type { RecordedConflict } from '../conflicts/record';
 import type { Crowd } from './crowd';
+import { unknownOwn } from './own-name';
 import { resolveConcurrent } from './resolve';
 import { type Impostor, impostorFound } from './same-name';
 import type { Stage } from './stage';
@@ -14,6 +15,8 @@ export interface MergeOptions {
   /** The feed that the window came by. */
   readonly via: string;
   readonly sender: string;
+  /** Under which we write. */
+  readonly origin: string;
   /** How far ahead of our clock a version may be stamped, in microseconds. */
   readonly maxDrift: number;
   /** How conflicts are decided. */
@@ -48,7 +51,7 @@ export class StageMerge {
     readonly stage: Stage,
     private readonly options: MergeOptions,
   ) {
-    this.statements = mergeStatements(stage);
+    this.statements = mergeStatements(stage, options.origin);
   }
 
   /**
@@ -74,7 +77,7 @@ export class StageMerge {
    */
   async conclude(client: PoolClient, results: readonly QueryResult[]): Promise<Merged> {
     const [locked, marked] = results as [QueryResult, QueryResult<Counts>];
-    this.assertSound(locked);
+    await this.assertSound(client, locked);
     const { removed = 0, put = 0 } = marked.rows[0]!;
     if (put > 0) await this.completePut(client, put, this.statements.put ? (results.at(-1)!.rowCount ?? 0) : 0);
     return this.mergeRest(client, removed + put);
@@ -86,7 +89,8 @@ export class StageMerge {
    */
   async run(client: PoolClient): Promise<Merged> {
     const { stage, statements, options } = this;
-    this.assertSound(await client.query(this.query(options.careful ? statements.lock : statements.survey)));
+    const survey = await client.query(this.query(options.careful ? statements.lock : statements.survey));
+    await this.assertSound(client, survey);
     const { rows } = await client.query<Counts>(this.query(statements.mark, [options.via]));
     const { removed = 0, put = 0 } = rows[0]!;
     if (removed > 0) await client.query(this.query(statements.remove));
@@ -153,8 +157,13 @@ export class StageMerge {
     if ((await client.query(this.query(this.statements.repeated))).rowCount) throw repeatedKeys(this.stage);
   }
 
-  private assertSound({ rows }: QueryResult): void {
-    assertSound(this.stage, rows[0] as Soundness, this.options);
+  private async assertSound(client: PoolClient, { rows: [found] }: QueryResult): Promise<void> {
+    const { stage, statements, options } = this;
+    const soundness = found as Soundness;
+    assertSound(stage, soundness, options);
+    if (soundness.own === 0) return;
+    const { rows } = await client.query<{ stamp: number }>(this.query(statements.unknownOwn));
+    if (rows[0]) throw unknownOwn(stage, rows[0].stamp, options.origin, options.sender);
   }
 
   private query(text: string, more: readonly unknown[] = []): QueryConfig {

@@ -1,5 +1,6 @@
 import { excessiveDrift, stampToIso } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
+import { ownCount } from './own-name';
 import { textArray } from '../feed/window-query';
 import type { TableShape } from '../table-shape';
 import type { Stage } from './stage';
@@ -13,6 +14,8 @@ export interface Soundness {
   readonly tombstones: number;
   readonly lengths: readonly number[] | null;
   readonly fault: string | null;
+  /** Rows with a version that claims to be ours. */
+  readonly own: number;
 }
 
 /** Bytes of a vector; that of a thousand nodes is half as large. */
@@ -21,12 +24,12 @@ const noName = `'has an origin that is no name of a node'`;
 const originPattern = `'^[A-Za-z0-9][A-Za-z0-9._-]{0,62}~[0-9a-z]{12}$'`;
 
 /** The columns by which a staged part `s` is judged (see Soundness), as part of the statement that locks its rows. */
-export function soundnessOf({ shape, lengths, source, literals, columns: sent }: Stage): string {
+export function soundnessOf({ shape, lengths, source, literals, columns: sent }: Stage, origin: string): string {
   const keys = shape.key.map((_, i) => `s.c${i + 1}`);
   const sibling = siblingFault(shape);
   const columns = textArray(sent.map(({ name }) => name));
   return `max(s.v1) AS stamp, max(CASE WHEN s.v6 IS NOT NULL THEN p2p.highest_stamp(s.v6) END) AS sibling, p2p.clock() AS now,
-      count(*) AS rows, count(*) FILTER (WHERE s.v7) AS tombstones, ${lengths ?? 'NULL'}::int4[] AS lengths,
+      count(*) AS rows, count(*) FILTER (WHERE s.v7) AS tombstones, ${ownCount(origin)} AS own, ${lengths ?? 'NULL'}::int4[] AS lengths,
       coalesce(${literals.length > 0 ? 'NULL' : badOrigin(source)}, min(CASE
         WHEN num_nulls(s.v1, s.v2, s.v3, s.v7, ${keys.join(', ')}) > 0 THEN 'lacks its key, its stamp or its origin'
         WHEN s.v1 < 1 THEN 'has a stamp before 1970'
