@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import type { Pool } from 'pg';
+import { Pool } from 'pg';
 import { migrate } from '../apps/product-review/src/database/migrate';
 import { openPool } from '../apps/product-review/src/database/pool';
 import { seed } from '../apps/product-review/src/database/seed';
@@ -522,7 +522,6 @@ describe('the weather', () => {
 
 describe('a database that cannot be reached', () => {
   it('is a 503 that does not say where it is, or with which password', async () => {
-    const { Pool } = await import('pg');
     const pool = new Pool({ connectionString: 'postgres://someone:hush@127.0.0.1:1/nowhere' });
     const other = await createApp(pool);
     const { port } = other.getHttpServer().address() as AddressInfo;
