@@ -82,6 +82,30 @@ describe('trap 09: a disk is copied, and both nodes start', () => {
     expect(await b.sql('SELECT price FROM items WHERE id = 1')).toEqual([{ price: '1.01' }]);
   });
 
+  it.each([
+    ['a column with a default of its own on each node', `ALTER TABLE items ADD added timestamptz DEFAULT now()`],
+    ['values that are drawn for each row', `ALTER TABLE items ADD drawn uuid DEFAULT gen_random_uuid()`],
+    ['a column of another type', `ALTER TABLE items ALTER price TYPE bigint USING (price * 100)::bigint`],
+    [
+      'a write past the triggers',
+      `ALTER TABLE items DISABLE TRIGGER ALL; UPDATE items SET name = 'past'; ALTER TABLE items ENABLE TRIGGER ALL`,
+    ],
+  ])('rows that were changed under their old names are not taken for a copy: %s', async (_, change) => {
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', schema);
+    await settle(a, b);
+    const { epoch, nodeId } = a.store.identity;
+    const request = nextRequest(await b.store.inbox.position(nodeId), epoch, a.store.tables(), 'copy')!;
+    await a.sql(`INSERT INTO items VALUES (1, 'one', 1.5)`);
+    await pull(a, b);
+    for (const node of [a, b]) {
+      if (node === b || !change.includes('TRIGGER')) await node.sql(change);
+      await node.store.keepUp();
+    }
+    const window = await a.store.feed.open(request, { except: () => [], limit: 100 });
+    expect(await b.store.inbox.apply(window.frames())).toMatchObject({ outcome: 'applied', rows: 1, changed: 0 });
+  });
+
   it('a cursor that lies ahead of the feed says that the database was set back or is a copy', async () => {
     const { original, copy } = await cloned();
     await using _databases = dispose(original, copy);
