@@ -1,4 +1,4 @@
-import { nextRequest } from '@pgmesh/core';
+import { nextRequest, parseMaxVersions, parseRules } from '@pgmesh/core';
 import { renameWriter } from '@pgmesh/store';
 import { copyDatabase, createDatabase, type TestDatabase } from '../support/database';
 import { eventually, LiveNode } from '../support/mesh-node';
@@ -170,6 +170,48 @@ describe('trap 09: a disk is copied, and both nodes start', () => {
       { id: 10, names: ['original'] },
       { id: 11, names: ['copy'] },
     ]);
+  });
+
+  it('a copy that was given another name takes its field stamps and its history along', async () => {
+    const outcome = parseRules('merge-fields');
+    const kept = parseMaxVersions('5');
+    if (!outcome.ok || !kept.ok) throw new Error('The settings cannot be read');
+    const options = { rules: outcome.rules, maxVersions: kept.maxVersions };
+    await using original = await createDatabase();
+    await original.sql(schema);
+    await using c = await storeNode('c', schema, ['*'], options);
+    const first = { id: 'a', store: await openStore(original, 'a', ['*'], options) };
+    await original.sql(`INSERT INTO items VALUES (1, 'before', 1), (2, 'before', 1)`);
+    await pull(first, c);
+    await first.store.close();
+    await using copy = await copyDatabase(original);
+    const since = new Date();
+    const before = { id: 'a', store: await openStore(copy, 'a', ['*'], options) };
+    await c.sql(`UPDATE items SET tags = '{c}' WHERE id = 2`);
+    await copy.sql(`UPDATE items SET name = 'of the copy'`);
+    await pull(c, before);
+    await copy.sql(`UPDATE items SET price = 2 WHERE id = 1`);
+    await before.store.close();
+    await renameWriter({ url: copy.url, since, nodeId: 'a2' });
+    const renamed = { id: 'a2', store: await openStore(copy, 'a2', ['*'], options) };
+    try {
+      await copy.sql(`UPDATE items SET price = 3 WHERE id = 2`);
+      await pull(renamed, c);
+      await pull(c, renamed);
+      expect(await c.sql('SELECT id, name, price, tags FROM items ORDER BY id')).toEqual([
+        { id: 1, name: 'of the copy', price: '2', tags: null },
+        { id: 2, name: 'of the copy', price: '3', tags: ['c'] },
+      ]);
+      const shape = renamed.store.find('items')!;
+      for (const key of ['1', '2']) {
+        expect((await c.store.why(c.store.find('items')!, [key])).columns.name!.write!.node_id).toBe('a2');
+        const listed = await renamed.store.rowHistory.list(shape, [key]);
+        expect(new Set(listed.map(({ stamp }) => stamp)).size).toBe(listed.length);
+        expect(listed.map(({ current }) => current)[0]).toBe(true);
+      }
+    } finally {
+      await renamed.store.close();
+    }
   });
 
   it('a peer that hears of both exchanges with neither, says so, and goes on when one has been stopped', async () => {
