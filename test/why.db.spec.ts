@@ -214,5 +214,9 @@ describe('Why a row is as it is', () => {
     const shape = a.store.find('t')!;
     await a.sql('ALTER TABLE t ADD more text, DROP doc');
     expect(Object.keys((await a.store.why(shape, ['1'])).columns).sort()).toEqual(['id', 'more', 'name', 'qty']);
+    await a.sql('ALTER TABLE t DROP CONSTRAINT t_pkey, ALTER qty SET NOT NULL, ADD PRIMARY KEY (id, qty)');
+    await expect(a.store.why(shape, ['1'])).rejects.toMatchObject({ code: 'busy' });
+    await a.sql('ALTER TABLE t RENAME TO other');
+    await expect(a.store.why(shape, ['1'])).rejects.toMatchObject({ code: 'not_found' });
   });
 });

@@ -16,7 +16,13 @@ export async function asItIs<T>(
     if (!isAltered(error)) throw error;
     await shapes.refresh();
     const present = shapes.get(shape.name);
-    if (!present || present.fingerprint === shape.fingerprint) throw error;
+    if (!present) throw new Problem('not_found', `${shape.name} is not shared any more.`, {}, { cause: error });
+    if (present.fingerprint === shape.fingerprint) throw error;
+    // The key that was asked for is one of the former columns.
+    if (present.key.length !== shape.key.length) {
+      const text = `The primary key of ${shape.name} has just been changed. Nothing was read or written; ask by the new one.`;
+      throw new Problem('busy', text, { table: shape.name }, { cause: error });
+    }
     return work(present);
   }
 }
