@@ -120,6 +120,14 @@ describe('Concurrent versions', () => {
     }
   });
 
+  it('are no longer than peers can be told', async () => {
+    await using node = await storeNode('a', 'CREATE TABLE t (id int PRIMARY KEY)');
+    const many = Array.from({ length: 12 }, (_, i) => `t:${String(i).padEnd(9_000, 'x')}=manual`).join(', ');
+    await expect(node.store.setRules(rules(many))).rejects.toMatchObject({ code: 'invalid_rules', status: 422 });
+    expect(node.store.rules).toEqual(rules('last-write-wins'));
+    await expect(openStore(node.db, 'a', ['*'], { rules: rules(many) })).rejects.toThrow(/100000 at most/);
+  });
+
   it('are shown anew when the rules change, on each node for itself, and no version is made', async () => {
     const nodes = await three('last-write-wins');
     const opened: PostgresStore[] = [];

@@ -148,6 +148,20 @@ describe('A conflict', () => {
     ]);
   });
 
+  it('keeps fewer old versions where they are large: a record is one value to PostgreSQL', async () => {
+    await using made = await nodes('ab');
+    const [a, b] = made;
+    await disagree(made);
+    await pull(b, a);
+    for (let i = 0; i < 5; i++) {
+      await b.sql(`UPDATE t SET x = repeat($1, 3000000)`, [String(i)]);
+      await pull(b, a);
+    }
+    const { versions, versions_left_out } = await only(a);
+    expect(versions.map(({ row }) => row!.x![0])).toEqual(['o', '2', '3', '4']);
+    expect(versions_left_out).toBe(3);
+  });
+
   it('is ended by a local write, seen by the list and by the upkeep', async () => {
     await using made = await nodes('ab', { rules: rules('manual') });
     const [a, b] = made;

@@ -185,7 +185,8 @@ describe('A key as people write it', () => {
   it('is read as PostgreSQL reads it', async () => {
     await using a = await storeNode(
       'a',
-      `${schema} CREATE TABLE day (d date PRIMARY KEY); CREATE TABLE small (d smallint, e uuid, PRIMARY KEY (d, e))`,
+      `${schema} CREATE TABLE day (d date PRIMARY KEY); CREATE TABLE small (d smallint, e uuid, PRIMARY KEY (d, e));
+       CREATE TABLE words (w tsvector PRIMARY KEY); CREATE TABLE names (n regclass PRIMARY KEY)`,
     );
     const key = (table: string, text: string) => rowKey(poolOf(a), shapeOf(a, table), text);
     expect(await key('t', '007')).toEqual(['7']);
@@ -206,6 +207,10 @@ describe('A key as people write it', () => {
       ['long', '["1","a","b"]'],
       ['long', '{"a":"1"}'],
       ['day', 'soon'],
+      ['words', `'`],
+      ['names', 'nobody'],
+      ['names', 'a.b.c.d'],
+      ['names', '"'],
     ] as const)
       await expect(key(table, text)).rejects.toEqual(refusal('bad_request'));
   });

@@ -162,6 +162,32 @@ describe('The history of a row', () => {
     }
   });
 
+  it('begins with what a version wrote, not with a row that is composed of several under its name', async () => {
+    const outcome = parseRules('merge-fields');
+    if (!outcome.ok) throw new Error(outcome.problems.join(' '));
+    const { rules } = outcome;
+    await using a = await storeNode('a', items, ['*'], { rules });
+    await using db = await createDatabase();
+    await db.sql(items);
+    const b = { id: 'b', store: await openStore(db, 'b', ['*'], { rules }) };
+    await a.sql(`INSERT INTO items VALUES (1, 'first', 1)`);
+    await settle(a, b);
+    await a.sql(`UPDATE items SET name = 'of a'`);
+    await db.sql(`UPDATE items SET qty = 2`);
+    await settle(a, b);
+    expect(await a.sql('SELECT name, qty FROM items')).toEqual([{ name: 'of a', qty: 2 }]);
+    await b.store.close();
+    const store = await openStore(db, 'b', ['*'], { rules, ...keep('5') });
+    try {
+      const seeded = await historyOf({ store }, ['1']);
+      expect(seeded.map(({ origin, row, current }) => [origin.split('~')[0], row, current])).toEqual([
+        ['b', { id: '1', name: 'first', qty: '2' }, true],
+      ]);
+    } finally {
+      await store.close();
+    }
+  });
+
   it('follows the rules: what stands by them has not lost, whatever it was before', async () => {
     await using a = await storeNode('a', items);
     await using db = await createDatabase();

@@ -125,3 +125,83 @@ it('what lost a conflict is in the history of every node, and can be had back', 
   await eventuallyEqual(a, b);
   expect(await a.sql('SELECT words FROM notes')).toEqual([{ words: 'early' }]);
 });
+
+interface Told {
+  readonly table: string;
+  readonly key: Record<string, string>;
+  readonly version: { readonly node_id: string };
+  readonly via: string | null;
+  readonly composed: boolean;
+  readonly rule: { readonly strategy: string };
+  readonly reason: string;
+  readonly columns: Record<string, { readonly write: { readonly node_id: string; readonly at: string } | null }>;
+  readonly against: readonly { readonly node_id: string; readonly row: Record<string, string> | null }[];
+  readonly covered: readonly { readonly node_id: string }[];
+  readonly conflicts: readonly number[];
+}
+
+it('every node tells why a row is as it is: who wrote what of it, against whom, and what a write has ended', async () => {
+  await using mesh = await startMesh('a <-> b <-> c', schema, { all: { conflict: 'products=merge-fields' } });
+  const [a, b, c] = [mesh.node('a'), mesh.node('b'), mesh.node('c')];
+  const why = (node: LiveNode) => node.ask<Told>(`${rowOf('products', '01')}/why`);
+  await mesh.connected();
+  await a.sql(`INSERT INTO products VALUES (1, 'Lamp', 49)`);
+  await eventuallyEqual(a, b, c);
+  expect(await why(c)).toMatchObject({ via: 'b', composed: false, against: [], conflicts: [] });
+
+  await b.stop();
+  await a.sql(`UPDATE products SET name = 'Lamp, red'`);
+  await c.sql(`UPDATE products SET price = 45.5`);
+  await b.start();
+  await eventuallyEqual(a, b, c);
+  for (const node of [a, b, c]) {
+    const told = await why(node);
+    expect(told).toMatchObject({ table: 'public.products', key: { id: '1' }, composed: true });
+    expect(told.rule).toEqual({ strategy: 'merge-fields', resolver: null, prefix: null });
+    expect(
+      Object.entries(told.columns)
+        .map(([column, { write }]) => `${column} of ${write!.node_id}`)
+        .sort(),
+    ).toEqual(['id of a', 'name of a', 'price of c']);
+    expect(told.against.map(({ node_id, row }) => [node_id, row!.name, row!.price])).toEqual([
+      ['c', 'Lamp', '45.50'],
+      ['a', 'Lamp, red', '49.00'],
+    ]);
+    const conflict = await node.ask<{ versions: unknown[] }>(`conflicts/${told.conflicts[0]}`);
+    expect(conflict.versions).toHaveLength(2);
+  }
+  await b.sql(`UPDATE products SET name = 'Lamp, blue'`);
+  await eventuallyEqual(a, b, c);
+  for (const node of [a, b, c]) {
+    const told = await why(node);
+    expect(told).toMatchObject({ version: { node_id: 'b' }, composed: false, against: [] });
+    expect(told.covered.map(({ node_id }) => node_id).sort()).toEqual(['a', 'c']);
+    expect(told.columns.price!.write!.node_id).toBe('c');
+  }
+
+  const nothing = { status: 404, code: 'not_found' };
+  for (const [table, key] of [
+    ['products', '2'],
+    ['secrets', '1'],
+    ['pg_catalog.pg_authid', '1'],
+    ['x"; DROP TABLE products; --', '1'],
+    ['stock', '["eu","1"]'],
+  ]) {
+    expect({ table, ...(await refused(a, `${rowOf(encodeURIComponent(table!), key!)}/why`)) }).toEqual({
+      table,
+      ...nothing,
+    });
+  }
+  const bad = { status: 400, code: 'bad_request' };
+  for (const [table, key] of [
+    ['products', 'x'],
+    ['products', `1' OR '1'='1`],
+    ['products', '1\0'],
+    ['products', '99999999999999999999'],
+    ['stock', '["eu"]'],
+    ['stock', '{"__proto__": 1}'],
+    ['stock', '['.repeat(5_000)],
+  ]) {
+    expect({ key, ...(await refused(a, `${rowOf(table!, key!)}/why`)) }).toEqual({ key, ...bad });
+  }
+});

@@ -1,4 +1,4 @@
-import { nextRequest } from '@pgmesh/core';
+import { nextRequest, parseMaxVersions, parseRules } from '@pgmesh/core';
 import { renameWriter } from '@pgmesh/store';
 import { copyDatabase, createDatabase, type TestDatabase } from '../support/database';
 import { eventually, LiveNode } from '../support/mesh-node';
@@ -82,6 +82,30 @@ describe('trap 09: a disk is copied, and both nodes start', () => {
     expect(await b.sql('SELECT price FROM items WHERE id = 1')).toEqual([{ price: '1.01' }]);
   });
 
+  it.each([
+    ['a column with a default of its own on each node', `ALTER TABLE items ADD added timestamptz DEFAULT now()`],
+    ['values that are drawn for each row', `ALTER TABLE items ADD drawn uuid DEFAULT gen_random_uuid()`],
+    ['a column of another type', `ALTER TABLE items ALTER price TYPE bigint USING (price * 100)::bigint`],
+    [
+      'a write past the triggers',
+      `ALTER TABLE items DISABLE TRIGGER ALL; UPDATE items SET name = 'past'; ALTER TABLE items ENABLE TRIGGER ALL`,
+    ],
+  ])('rows that were changed under their old names are not taken for a copy: %s', async (_, change) => {
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', schema);
+    await settle(a, b);
+    const { epoch, nodeId } = a.store.identity;
+    const request = nextRequest(await b.store.inbox.position(nodeId), epoch, a.store.tables(), 'copy')!;
+    await a.sql(`INSERT INTO items VALUES (1, 'one', 1.5)`);
+    await pull(a, b);
+    for (const node of [a, b]) {
+      if (node === b || !change.includes('TRIGGER')) await node.sql(change);
+      await node.store.keepUp();
+    }
+    const window = await a.store.feed.open(request, { except: () => [], limit: 100 });
+    expect(await b.store.inbox.apply(window.frames())).toMatchObject({ outcome: 'applied', rows: 1, changed: 0 });
+  });
+
   it('a cursor that lies ahead of the feed says that the database was set back or is a copy', async () => {
     const { original, copy } = await cloned();
     await using _databases = dispose(original, copy);
@@ -146,6 +170,48 @@ describe('trap 09: a disk is copied, and both nodes start', () => {
       { id: 10, names: ['original'] },
       { id: 11, names: ['copy'] },
     ]);
+  });
+
+  it('a copy that was given another name takes its field stamps and its history along', async () => {
+    const outcome = parseRules('merge-fields');
+    const kept = parseMaxVersions('5');
+    if (!outcome.ok || !kept.ok) throw new Error('The settings cannot be read');
+    const options = { rules: outcome.rules, maxVersions: kept.maxVersions };
+    await using original = await createDatabase();
+    await original.sql(schema);
+    await using c = await storeNode('c', schema, ['*'], options);
+    const first = { id: 'a', store: await openStore(original, 'a', ['*'], options) };
+    await original.sql(`INSERT INTO items VALUES (1, 'before', 1), (2, 'before', 1)`);
+    await pull(first, c);
+    await first.store.close();
+    await using copy = await copyDatabase(original);
+    const since = new Date();
+    const before = { id: 'a', store: await openStore(copy, 'a', ['*'], options) };
+    await c.sql(`UPDATE items SET tags = '{c}' WHERE id = 2`);
+    await copy.sql(`UPDATE items SET name = 'of the copy'`);
+    await pull(c, before);
+    await copy.sql(`UPDATE items SET price = 2 WHERE id = 1`);
+    await before.store.close();
+    await renameWriter({ url: copy.url, since, nodeId: 'a2' });
+    const renamed = { id: 'a2', store: await openStore(copy, 'a2', ['*'], options) };
+    try {
+      await copy.sql(`UPDATE items SET price = 3 WHERE id = 2`);
+      await pull(renamed, c);
+      await pull(c, renamed);
+      expect(await c.sql('SELECT id, name, price, tags FROM items ORDER BY id')).toEqual([
+        { id: 1, name: 'of the copy', price: '2', tags: null },
+        { id: 2, name: 'of the copy', price: '3', tags: ['c'] },
+      ]);
+      const shape = renamed.store.find('items')!;
+      for (const key of ['1', '2']) {
+        expect((await c.store.why(c.store.find('items')!, [key])).columns.name!.write!.node_id).toBe('a2');
+        const listed = await renamed.store.rowHistory.list(shape, [key]);
+        expect(new Set(listed.map(({ stamp }) => stamp)).size).toBe(listed.length);
+        expect(listed.map(({ current }) => current)[0]).toBe(true);
+      }
+    } finally {
+      await renamed.store.close();
+    }
   });
 
   it('a peer that hears of both exchanges with neither, says so, and goes on when one has been stopped', async () => {

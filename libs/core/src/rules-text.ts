@@ -1,6 +1,9 @@
 import { splitOutsideQuotes, unquote } from './quoted-names';
 import { type RuleEntry, type RuleInput, type Rules, type RulesOutcome, rulesOf } from './rules';
 
+/** Characters that the text of rules may have, so that peers take it in a greeting. */
+export const longestRules = 100_000;
+
 /**
  * The rules as one line, in a setting and between peers:
  *

@@ -94,6 +94,7 @@ describe('Rules', () => {
 
   it('tell every problem, not only the first', () => {
     expect(problems('latest, a=newest')).toHaveLength(2);
+    expect(problems('a:x\0=manual, b\ud800=manual')).toHaveLength(2);
     expect(rulesOf([{ strategy: 'manual', prefix: 'x' }])).toMatchObject({ ok: false, problems: [/needs a table/] });
   });
 

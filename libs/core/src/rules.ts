@@ -75,6 +75,8 @@ export function rulesOf(inputs: readonly RuleInput[]): RulesOutcome {
 function problemOf({ table, prefix, strategy, resolver }: RuleInput): string | null {
   if (!strategyNames.some((name) => name === strategy))
     return `there is no strategy "${strategy}". Take one of ${strategyNames.join(', ')}.`;
+  if (/[\0\p{Surrogate}]/u.test(`${table ?? ''}${prefix ?? ''}`))
+    return 'a name or prefix has a character that no text in PostgreSQL has.';
   if (table === '') return 'the name of the table is missing.';
   if (prefix === '') return 'the prefix is empty. Leave it out to speak of the whole table.';
   if (prefix != null && table == null) return 'a prefix needs a table: table:prefix=strategy.';

@@ -4,6 +4,7 @@ import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
 import { Judge, type Resolvers } from './apply/judge';
 import { ConflictBook } from './conflicts/book';
+import { asItIs } from './as-it-is';
 import { endSettled, forgetSettled } from './conflicts/ended';
 import { Connections } from './connections';
 import { isAway, rethrowAway } from './database';
@@ -236,7 +237,8 @@ export class PostgresStore {
 
   /** Why a row is as it is (see whyRow). @throws Problem `not_found`, `unavailable` */
   why(shape: TableShape, key: readonly string[]): Promise<WhyView> {
-    return whyRow(this.pool, this.rulebook.judge, shape, key).catch(rethrowAway);
+    const { judge } = this.rulebook;
+    return asItIs(this.shapes, shape, (present) => whyRow(this.pool, judge, present, key)).catch(rethrowAway);
   }
 
   /** A row's key as it stands in a URL, as PostgreSQL prints it (see rowKey). @throws Problem `bad_request` */

@@ -36,6 +36,7 @@ export async function renameWriter({ url, since, nodeId }: RenameOptions): Promi
         // Whoever writes just now writes under the old name, or waits for the new one.
         await client.query(`LOCK TABLE ${relation} IN SHARE ROW EXCLUSIVE MODE`);
         versions += await renameVersions(client, `p2p.meta_${id}`, before, after, fork);
+        await renameHistory(client, `p2p.history_${id}`, before, after, fork);
         await renameCapture(client, id, before, after);
       }
       return { before, after, versions };
@@ -76,6 +77,21 @@ async function trackedTables(db: Queryable): Promise<{ id: number; relation: str
   return rows;
 }
 
+/** Of the old name a renamed version has seen what was written until the fork. $1, $2, $3: the names before and after, and the fork. */
+const past = (of: string): string =>
+  `CASE jsonb_typeof(${of}) WHEN 'object' THEN ${of} ELSE '{}' END || jsonb_build_object($1::text, $3::int8)`;
+
+/** Field stamps, those of them renamed that name a renamed version. */
+function fieldsRenamed(of: string): string {
+  const write = (at: string) =>
+    `CASE WHEN ${at} ->> 1 = $1 AND (${at} ->> 0)::int8 > $3 THEN jsonb_build_array(${at} -> 0, $2::text) ELSE ${at} END`;
+  return `(SELECT jsonb_object_agg(f.key, f.value
+      || CASE WHEN f.value ? 'at' THEN jsonb_build_object('at', ${write(`(f.value -> 'at')`)}) ELSE '{}' END
+      || CASE WHEN f.value ? 'keys' THEN jsonb_build_object('keys', coalesce(
+        (SELECT jsonb_object_agg(k.key, ${write('k.value')}) FROM jsonb_each(f.value -> 'keys') AS k), '{}')) ELSE '{}' END)
+    FROM jsonb_each(CASE jsonb_typeof(${of}) WHEN 'object' THEN ${of} END) AS f)`;
+}
+
 /** A version of the old name from after the fork, whether it stands or is a sibling. Of our own past nothing need be told. */
 async function renameVersions(
   client: PoolClient,
@@ -84,20 +100,38 @@ async function renameVersions(
   after: string,
   fork: number,
 ): Promise<number> {
-  const past = (of: string) =>
-    `CASE jsonb_typeof(${of}) WHEN 'object' THEN ${of} ELSE '{}' END || jsonb_build_object($1::text, $3::int8)`;
   const { rowCount } = await client.query(
     `UPDATE ${meta} AS m SET
        origin = CASE WHEN m.origin = $1 AND m.stamp > $3 THEN $2 ELSE m.origin END,
        past = CASE WHEN m.origin = $1 AND m.stamp > $3 THEN ${past('m.past')} ELSE m.past END,
+       fields = CASE WHEN m.origin = $1 AND m.stamp > $3 OR EXISTS (SELECT FROM jsonb_array_elements(m.siblings) AS s
+         WHERE s ->> 'origin' = m.origin AND (s ->> 'stamp')::int8 = m.stamp) THEN ${fieldsRenamed('m.fields')} ELSE m.fields END,
        siblings = (SELECT jsonb_agg(CASE WHEN s ->> 'origin' = $1 AND (s ->> 'stamp')::int8 > $3
-         THEN s || jsonb_build_object('origin', $2::text, 'past', ${past(`(s -> 'past')`)}) ELSE s END) FROM jsonb_array_elements(m.siblings) AS s),
+         THEN s || jsonb_build_object('origin', $2::text, 'past', ${past(`(s -> 'past')`)})
+           || CASE jsonb_typeof(s -> 'fields') WHEN 'object' THEN jsonb_build_object('fields', ${fieldsRenamed(`(s -> 'fields')`)}) ELSE '{}' END
+         ELSE s END) FROM jsonb_array_elements(m.siblings) AS s),
        via = NULL, xid = pg_current_xact_id()
      WHERE m.origin = $1 AND m.stamp > $3
        OR m.siblings IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(m.siblings) AS s WHERE s ->> 'origin' = $1 AND (s ->> 'stamp')::int8 > $3)`,
     [before, after, fork],
   );
   return rowCount ?? 0;
+}
+
+/** What is kept of these versions in the table's history, where there is one. */
+async function renameHistory(
+  client: PoolClient,
+  history: string,
+  before: string,
+  after: string,
+  fork: number,
+): Promise<void> {
+  const { rows } = await client.query<{ kept: boolean }>('SELECT to_regclass($1) IS NOT NULL AS kept', [history]);
+  if (!rows[0]!.kept) return;
+  await client.query(
+    `UPDATE ${history} AS h SET origin = $2, past = ${past('h.past')} WHERE h.origin = $1 AND h.stamp > $3`,
+    [before, after, fork],
+  );
 }
 
 /** The capture function writes under the name that it was made with. */

@@ -22,8 +22,8 @@ export async function rowKey(db: Queryable, shape: TableShape, text: string): Pr
   throw refusal(shape, 'A value of it is NULL to PostgreSQL');
 }
 
-/** Values that a type's input function does not take, or a domain's condition. */
-const unreadable = /^(22|23|P0)/;
+/** Values that a type's input function does not take (some call that a syntax error, or name an object), or a domain's condition. */
+const unreadable = /^(0A|22|23|42|54|P0)/;
 
 function partsOf(shape: TableShape, text: string): string[] {
   let value: unknown;

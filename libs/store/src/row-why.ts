@@ -1,12 +1,10 @@
-import { type FieldStamp, leftOpen, type OpenReason, stampToIso, whyOf } from '@pgmesh/core';
+import { type FieldStamp, type RowState, stampToIso, whyOf } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { Pool } from 'pg';
 import type { Judge, Judgement } from './apply/judge';
-import { type KeptRow, stateOf } from './apply/kept-row';
+import { isComposed, type KeptRow, standsAs, stateOf } from './apply/kept-row';
 import { imageOf } from './apply/merge-sql';
-import type { RecordedVersion } from './conflicts/record';
-import { type NamedVersion, type VersionView, versionView } from './conflicts/view';
-import type { VersionName } from './decide';
+import { type ConflictRow, type NamedVersion, type VersionView, versionView } from './conflicts/view';
 import { inData, inMeta, keysEqual } from './keys';
 import { assertShapes, type TableShape } from './table-shape';
 import { typed } from './typed-text';
@@ -48,14 +46,6 @@ interface WhyRow extends KeptRow {
   via: string | null;
 }
 
-interface ConflictOfRow {
-  id: number;
-  ended_at: Date | null;
-  ended_by: VersionName | null;
-  open: OpenReason | null;
-  versions: RecordedVersion[];
-}
-
 /** Records that are looked at. */
 const recordsMost = 20;
 
@@ -77,16 +67,20 @@ export async function whyRow(pool: Pool, judge: Judge, shape: TableShape, key: r
   const row = rows[0];
   if (!row)
     throw new Problem('not_found', `${shape.name} has no row with the key ${JSON.stringify(key)}, and never had.`);
-  const { rows: records } = await pool.query<ConflictOfRow>(
-    `SELECT id, ended_at, ended_by, open, versions FROM p2p.conflict
+  const { rows: records } = await pool.query<ConflictRow>(
+    `SELECT * FROM p2p.conflict
      WHERE table_id = $1 AND p2p.key_digest(key) = p2p.key_digest($2) ORDER BY id DESC LIMIT ${recordsMost}`,
     [shape.id, key],
   );
   const state = stateOf(row);
-  const { rule, visible } = asRecorded(judge.judge(shape, state, key), state, records);
+  const open = records.find(({ ended_at }) => ended_at === null);
+  const { rule, visible } = open && state.length > 1 ? asRecorded(row, state, open) : judge.judge(shape, state, key);
   const why = whyOf(state, visible);
   const { row: _row, deleted: _deleted, ...version } = versionView(visible.main);
-  const covered = records.find(({ ended_by }) => ended_by?.stamp === row.stamp && ended_by.origin === row.origin);
+  // A record that a local write has just ended may not have been told yet.
+  const isEnd = ({ ended_at, ended_by: by }: ConflictRow) =>
+    ended_at === null ? state.length === 1 : by?.stamp === row.stamp && by.origin === row.origin;
+  const covered = records.find(isEnd);
   return {
     table: shape.name,
     key: Object.fromEntries(shape.key.map(({ name }, i) => [name, key[i]!])),
@@ -114,15 +108,16 @@ export async function whyRow(pool: Pool, judge: Judge, shape: TableShape, key: r
   };
 }
 
-/** What the table would not take, and what a resolver did not answer when it mattered, is in the record. */
-function asRecorded(
-  judgement: Judgement,
-  state: ReturnType<typeof stateOf>,
-  records: readonly ConflictOfRow[],
-): Judgement {
-  const open = records.find(({ ended_at }) => ended_at === null)?.open ?? null;
-  if (state.length === 1 || open === null) return judgement;
-  return { ...judgement, visible: leftOpen(state, open) };
+/**
+ * As the row was made when its versions came together: a resolver is not asked again for it, and what the table would not take is in
+ * the record alone.
+ */
+function asRecorded(row: KeptRow, state: RowState, record: ConflictRow): Judgement {
+  const { strategy, resolver, prefix, decided_by: decidedBy, open } = record;
+  const main = state.find((version) => standsAs(row, version))!;
+  const image = row.deleted ? null : row.image;
+  const visible = { image, main, fields: row.fields ?? null, composed: isComposed(row), decidedBy, open };
+  return { rule: { strategy, resolver, prefix }, visible } as Judgement;
 }
 
 function writeView([stamp, origin]: FieldStamp): WriteView {

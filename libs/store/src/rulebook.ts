@@ -1,4 +1,4 @@
-import { differencesOf, formatRules, parseRules, type Rules } from '@pgmesh/core';
+import { differencesOf, formatRules, longestRules, parseRules, type Rules } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { Pool } from 'pg';
 import { followRules } from './apply/follow-rules';
@@ -26,10 +26,12 @@ export class Rulebook {
 
   /**
    * At the start: which rules are in force.
-   * @throws Error when they name a resolver that nobody has registered
+   * @throws Error when they name a resolver that nobody has registered, or are too long for peers to be told
    */
   async open(): Promise<void> {
     this.judge.rules = (await setAtRunTime(this.connections.ordinary, this.configured)) ?? this.configured;
+    const tooLong = lengthProblem(this.rules);
+    if (tooLong !== null) throw new Error(tooLong);
     const missing = this.judge.unregistered(this.rules);
     if (missing.length > 0) {
       throw new Error(
@@ -49,6 +51,8 @@ export class Rulebook {
 
   /** @throws Problem `invalid_rules` */
   check(rules: Rules): void {
+    const tooLong = lengthProblem(rules);
+    if (tooLong !== null) throw new Problem('invalid_rules', `${tooLong} Nothing was changed.`);
     const missing = this.judge.unregistered(rules);
     if (missing.length === 0) return;
     const known = this.judge.registered.join(', ') || 'none';
@@ -70,6 +74,12 @@ export class Rulebook {
     await prepare();
     await followRules(this.connections, shapes, this.judge);
   }
+}
+
+function lengthProblem(rules: Rules): string | null {
+  const { length } = formatRules(rules);
+  if (length <= longestRules) return null;
+  return `The text of the rules has ${length} characters; peers are told ${longestRules} at most. Speak of whole tables, or of shorter prefixes.`;
 }
 
 /** The rules that were set at run time, when nothing else was configured since. */

@@ -1,8 +1,10 @@
 import { type Hello, Problem } from '@pgmesh/wire';
 
+/** When a process was heard of: in order, for the clock may step back meanwhile, and at what time last. */
 interface Seen {
   readonly first: number;
   readonly last: number;
+  readonly at: number;
 }
 
 /**
@@ -13,6 +15,7 @@ interface Seen {
 export class Instances {
   readonly #seen = new Map<string, Map<string, Seen>>();
   readonly #doubled = new Set<string>();
+  #turn = 0;
 
   /**
    * @param memory milliseconds after which a process that was not heard of counts as gone
@@ -28,12 +31,13 @@ export class Instances {
   met({ node_id: nodeId, instance }: Pick<Hello, 'node_id' | 'instance'>): void {
     const now = this.clock();
     const seen = this.#seen.get(nodeId) ?? new Map<string, Seen>();
-    for (const [other, { last }] of seen) if (now - last > this.memory) seen.delete(other);
-    const { first } = seen.get(instance) ?? { first: now };
-    const doubled = [...seen].some(([other, { last }]) => other !== instance && last > first && seen.has(instance));
+    for (const [other, { at }] of seen) if (Math.abs(now - at) > this.memory) seen.delete(other);
+    const turn = ++this.#turn;
+    const { first } = seen.get(instance) ?? { first: turn };
+    const doubled = [...seen].some(([other, { last }]) => other !== instance && last > first);
     // Last in order is who was heard of last.
     seen.delete(instance);
-    seen.set(instance, { first, last: now });
+    seen.set(instance, { first, last: turn, at: now });
     this.#seen.set(nodeId, seen);
     if (!doubled) {
       if (seen.size === 1) this.#doubled.delete(nodeId);

@@ -3,6 +3,7 @@ import {
   formatSnapshot,
   type Knowledge,
   type Known,
+  longestRules,
   parseCursor,
   parseSnapshot,
   type Position,
@@ -50,7 +51,7 @@ export const helloSchema = z.object({
   /** The tables that the speaker shares. */
   tables: names,
   /** How the speaker decides conflicts (libs/core: formatRules). A node that says nothing goes by the last write. */
-  rules: z.string().max(100_000).default('last-write-wins'),
+  rules: z.string().max(longestRules).default('last-write-wins'),
   /** Where the speaker can be dialled; null when it cannot. */
   url: z.string().max(2048).nullable(),
   /** The nodes that the speaker has a live link to: it dials them, reads their feeds and pushes to them. */

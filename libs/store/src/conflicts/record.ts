@@ -91,6 +91,9 @@ const endRecords = `UPDATE p2p.conflict AS c
 
 /** Versions that a record keeps besides those of the present set, the newest: two nodes that hear each other one way only, and a busy row. */
 export const keptVersions = 100;
+/** Bytes of them, about, for the same reason: a record is written anew with each, and is one value to PostgreSQL. */
+const keptBytes = 8 * 1024 * 1024;
+const isKept = `k.place <= ${keptVersions} AND k.bytes <= ${keptBytes}`;
 
 /** Whatever was part of the set stays in the record, though a later version of the same writer has replaced it. */
 const putRecords = `INSERT INTO p2p.conflict AS c (table_id, key, strategy, resolver, prefix, decided_by, open, winner, versions)
@@ -101,11 +104,13 @@ const putRecords = `INSERT INTO p2p.conflict AS c (table_id, key, strategy, reso
   SET updated_at = clock_timestamp(), strategy = excluded.strategy, resolver = excluded.resolver, prefix = excluded.prefix,
     decided_by = excluded.decided_by, open = excluded.open, winner = excluded.winner,
     (versions, left_out) = (
-      SELECT excluded.versions || coalesce(jsonb_agg(k.version) FILTER (WHERE k.place <= ${keptVersions}), '[]'),
-        c.left_out + count(*) FILTER (WHERE k.place > ${keptVersions})
+      SELECT excluded.versions || coalesce(jsonb_agg(k.version) FILTER (WHERE ${isKept}), '[]'),
+        c.left_out + count(*) FILTER (WHERE NOT (${isKept}))
       FROM (
-        SELECT v AS version, row_number() OVER (ORDER BY (v ->> 'stamp')::int8 DESC) AS place FROM jsonb_array_elements(c.versions) AS v
+        SELECT v AS version, row_number() OVER newest AS place, sum(pg_column_size(v)) OVER newest AS bytes
+        FROM jsonb_array_elements(c.versions) AS v
         WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(excluded.versions) AS w
           WHERE w -> 'stamp' = v -> 'stamp' AND w -> 'origin' = v -> 'origin')
+        WINDOW newest AS (ORDER BY (v ->> 'stamp')::int8 DESC ROWS UNBOUNDED PRECEDING)
       ) AS k)
   RETURNING c.id, c.key`;

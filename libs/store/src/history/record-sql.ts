@@ -27,6 +27,18 @@ export function keptImage(columns: readonly (Column & { readonly at: string })[]
 }
 
 /**
+ * The version under whose name a row stands, as `own.version`, where the table shows a row that is composed of several: then it
+ * lies whole among the siblings.
+ */
+export const ownVersion = `LEFT JOIN LATERAL (SELECT v AS version FROM jsonb_array_elements(m.siblings) AS v
+  WHERE (v ->> 'stamp')::int8 = m.stamp AND v ->> 'origin' = m.origin) AS own ON true`;
+
+/** That version's deletion and image; the table's row where it is the version's own. */
+export const ownDeleted = `coalesce((own.version ->> 'deleted')::bool, m.deleted)`;
+export const ownImage = (image: string): string =>
+  `CASE WHEN own.version IS NULL THEN ${image} ELSE nullif(own.version -> 'image', 'null') END`;
+
+/**
  * Records what this transaction has written of the rows whose keys are `source` (as key1, key2, …), and lets go of what is beyond
  * the number that is kept. Two statements.
  */

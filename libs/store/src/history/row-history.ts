@@ -5,11 +5,11 @@ import { rethrowAway } from '../database';
 import { decideIn, type VersionName } from '../decide';
 import type { NodeIdentity } from '../identity';
 import { inData, inMeta, keysEqual } from '../keys';
-import { isShapeChange, type Shapes } from '../shapes';
+import { asItIs, type PresentShapes } from '../as-it-is';
 import type { TableShape } from '../table-shape';
 import { typed } from '../typed-text';
 import { usersWrite } from '../users-write';
-import { inKeys, keptImage } from './record-sql';
+import { inKeys, keptImage, ownDeleted, ownImage, ownVersion } from './record-sql';
 
 /** One version of a row, as it is kept. */
 export interface KeptVersion extends VersionName {
@@ -44,7 +44,7 @@ export class RowHistory {
   constructor(
     private readonly pool: Pool,
     private readonly identity: NodeIdentity,
-    private readonly shapes: Pick<Shapes, 'get' | 'refresh'>,
+    private readonly shapes: PresentShapes,
   ) {}
 
   /**
@@ -53,7 +53,7 @@ export class RowHistory {
    * @throws Problem `not_found` when there never was such a row, `history_off`, `unavailable`
    */
   async list(shape: TableShape, key: readonly string[]): Promise<KeptVersion[]> {
-    return this.asItIs(shape, async (present) => {
+    return asItIs(this.shapes, shape, async (present) => {
       assertKept(present);
       const { rows } = await this.pool.query<KeptRow>(listQuery(present), [...key]);
       if (rows.length === 0) throw unknownRow(present, key);
@@ -66,7 +66,7 @@ export class RowHistory {
    * @throws Problem `not_found`, `history_off`, and all that a write is refused with (see decide)
    */
   async restore(shape: TableShape, key: readonly string[], version: VersionName): Promise<Restored> {
-    return this.asItIs(shape, async (present) => {
+    return asItIs(this.shapes, shape, async (present) => {
       const kept = (await this.list(present, key)).find(
         ({ stamp, origin }) => stamp === version.stamp && origin === version.origin,
       );
@@ -84,22 +84,6 @@ export class RowHistory {
       const written = await usersWrite(this.pool, (client) => decideIn(client, this.identity, present, key, image));
       return { version: written, leftOut: columns.map(([name]) => name).filter((name) => !names.has(name)) };
     }).catch(rethrowAway);
-  }
-
-  /** Once more with the table as it has become, when it is not what it was (trap 32). */
-  private async asItIs<T>(shape: TableShape, work: (shape: TableShape) => Promise<T>): Promise<T> {
-    try {
-      return await work(shape);
-    } catch (error) {
-      const { code } = error as { code?: unknown };
-      const altered =
-        error instanceof Problem ? code === 'busy' : isShapeChange(code as string | undefined, String(error));
-      if (!altered) throw error;
-      await this.shapes.refresh();
-      const present = this.shapes.get(shape.name);
-      if (!present || present.fingerprint === shape.fingerprint) throw error;
-      return work(present);
-    }
   }
 }
 
@@ -120,9 +104,9 @@ function listQuery(shape: TableShape): string {
     FROM (
       (SELECT * FROM h ORDER BY stamp DESC, origin DESC LIMIT ${shape.maxVersions})
       UNION ALL
-      SELECT m.stamp, m.origin, m.priority, m.past, m.deleted, d.image,
+      SELECT m.stamp, m.origin, m.priority, m.past, ${ownDeleted}, ${ownImage('d.image')},
         CASE WHEN split_part(m.origin, '~', 1) = n.node_id THEN 'written' ELSE 'received' END, NULL
-      FROM m CROSS JOIN p2p.node AS n
+      FROM m CROSS JOIN p2p.node AS n ${ownVersion}
         LEFT JOIN LATERAL (SELECT ${image} AS image FROM ${shape.name} AS d WHERE ${keysEqual(shape, inData('d'), inMeta('m'))}) AS d ON NOT m.deleted
       WHERE NOT EXISTS (SELECT FROM h WHERE ${isCurrent('h')})
     ) AS v ORDER BY v.stamp DESC, v.origin DESC`;

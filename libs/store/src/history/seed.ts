@@ -3,7 +3,7 @@ import { inTransaction, sqlState } from '../database';
 import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
 import type { TableShape } from '../table-shape';
 import { prints } from './capture-block';
-import { inKeys, keptImage } from './record-sql';
+import { inKeys, keptImage, ownDeleted, ownImage, ownVersion } from './record-sql';
 
 /** Rows that are recorded in one transaction. */
 const batchSize = 10_000;
@@ -73,9 +73,9 @@ function seedBatch(shape: TableShape, further: boolean): string {
       SELECT m.* FROM ${shape.meta} AS m ${further ? `WHERE ${later}` : ''} ORDER BY ${metaKeys(shape, 'm')} LIMIT ${batchSize}
     ), put AS (
       INSERT INTO ${shape.history} (${metaKeys(shape)}, stamp, origin, priority, past, deleted, image, how)
-      SELECT ${metaKeys(shape, 'm')}, m.stamp, m.origin, m.priority, m.past, m.deleted, d.image,
+      SELECT ${metaKeys(shape, 'm')}, m.stamp, m.origin, m.priority, m.past, ${ownDeleted}, ${ownImage('d.image')},
         CASE WHEN split_part(m.origin, '~', 1) = n.node_id THEN 'written' ELSE 'received' END
-      FROM batch AS m CROSS JOIN p2p.node AS n
+      FROM batch AS m CROSS JOIN p2p.node AS n ${ownVersion}
         LEFT JOIN LATERAL (SELECT true AS live, ${keptImage(columns, 'd')} AS image FROM ${shape.name} AS d
           WHERE ${keysEqual(shape, inData('d'), inMeta('m'))} OFFSET 0) AS d ON NOT m.deleted
       WHERE (m.deleted OR d.live) AND NOT EXISTS (SELECT FROM ${shape.history} AS h
