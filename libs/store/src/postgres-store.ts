@@ -321,7 +321,9 @@ export class PostgresStore {
         new Error(`${name} was dropped and is no longer shared. If there is a new one, start again to share it.`),
       );
     }
-    for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool))) {
+    for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool), (table) =>
+      this.rulebook.judge.keepsFields(table),
+    )) {
       await this.reporting(async () => {
         const shape = await this.track(oid);
         await backfill(this.pool, this.identity, shape);

@@ -86,12 +86,19 @@ async function renameVersions(
 ): Promise<number> {
   const past = (of: string) =>
     `CASE jsonb_typeof(${of}) WHEN 'object' THEN ${of} ELSE '{}' END || jsonb_build_object($1::text, $3::int8)`;
+  const at = (of: string) =>
+    `CASE WHEN ${of} ->> 1 = $1 AND (${of} ->> 0)::int8 > $3 THEN jsonb_build_array(${of} -> 0, $2::text) ELSE ${of} END`;
+  const fields = (of: string) =>
+    `(SELECT jsonb_object_agg(f.key, jsonb_strip_nulls(jsonb_build_object('at', ${at(`(f.value -> 'at')`)},
+        'keys', (SELECT jsonb_object_agg(k.key, ${at('k.value')}) FROM jsonb_each(f.value -> 'keys') AS k)))) FROM jsonb_each(${of}) AS f)`;
   const { rowCount } = await client.query(
     `UPDATE ${meta} AS m SET
        origin = CASE WHEN m.origin = $1 AND m.stamp > $3 THEN $2 ELSE m.origin END,
        past = CASE WHEN m.origin = $1 AND m.stamp > $3 THEN ${past('m.past')} ELSE m.past END,
+       fields = CASE WHEN m.origin = $1 AND m.stamp > $3 OR m.siblings IS NOT NULL THEN ${fields('m.fields')} ELSE m.fields END,
        siblings = (SELECT jsonb_agg(CASE WHEN s ->> 'origin' = $1 AND (s ->> 'stamp')::int8 > $3
-         THEN s || jsonb_build_object('origin', $2::text, 'past', ${past(`(s -> 'past')`)}) ELSE s END) FROM jsonb_array_elements(m.siblings) AS s),
+         THEN s || jsonb_build_object('origin', $2::text, 'past', ${past(`(s -> 'past')`)})
+           || CASE WHEN s ? 'fields' THEN jsonb_build_object('fields', ${fields(`(s -> 'fields')`)}) ELSE '{}' END ELSE s END) FROM jsonb_array_elements(m.siblings) AS s),
        via = NULL, xid = pg_current_xact_id()
      WHERE m.origin = $1 AND m.stamp > $3
        OR m.siblings IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(m.siblings) AS s WHERE s ->> 'origin' = $1 AND (s ->> 'stamp')::int8 > $3)`,

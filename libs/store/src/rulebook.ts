@@ -1,6 +1,7 @@
 import { differencesOf, formatRules, parseRules, type Rules } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { Pool } from 'pg';
+import { inTransaction } from './database';
 import { followRules } from './apply/follow-rules';
 import type { Judge } from './apply/judge';
 import type { Connections } from './connections';
@@ -68,8 +69,14 @@ export class Rulebook {
     );
     this.judge.rules = rules;
     await prepare();
+    await mergesEnded(this.connections.ordinary);
     await followRules(this.connections, shapes, this.judge);
   }
+}
+
+/** Waits for the merges under way: they may have judged by the former rules, and nobody sees what they do before they commit. */
+async function mergesEnded(pool: Pool): Promise<void> {
+  await inTransaction(pool, 'BEGIN', (client) => client.query('LOCK TABLE p2p.position IN EXCLUSIVE MODE'));
 }
 
 /** The rules that were set at run time, when nothing else was configured since. */

@@ -1,0 +1,242 @@
+import { parseRules, type RowImage, type Rules } from '@pgmesh/core';
+import { expectEqual, openStore, pull, settle, type StoreNode, storeNode } from './support/store-node';
+
+function rules(text: string): Rules {
+  const outcome = parseRules(text);
+  if (!outcome.ok) throw new Error(outcome.problems.join('\n'));
+  return outcome.rules;
+}
+
+const mergeFields = { rules: rules('merge-fields') };
+const schema = `CREATE TABLE t (id int PRIMARY KEY, name text, qty int, doc jsonb)`;
+
+async function nodes(ids: readonly string[], ddl = schema, told: object = mergeFields): Promise<StoreNode[]> {
+  return Promise.all(ids.map((id) => storeNode(id, ddl, ['t'], told)));
+}
+async function close(all: readonly StoreNode[]): Promise<void> {
+  await Promise.all(all.map((node) => node[Symbol.asyncDispose]()));
+}
+async function settledEqual(all: readonly StoreNode[]): Promise<void> {
+  await settle(...all);
+  await expectEqual(...all);
+}
+async function withNodes(count: number, ddl: string, told: object, work: (...all: StoreNode[]) => Promise<void>) {
+  const all = await nodes(['a', 'b', 'c'].slice(0, count), ddl, told);
+  try {
+    await work(...all);
+  } finally {
+    await close(all);
+  }
+}
+
+describe('A table with merge-fields that is altered', () => {
+  it.each([
+    ['DROP COLUMN qty', `UPDATE t SET name = 'x'`],
+    ['RENAME COLUMN qty TO amount', `UPDATE t SET amount = 5`],
+    [`RENAME COLUMN qty TO "q't $1 {{x}}"`, `UPDATE t SET name = 'x'`],
+    ['ALTER COLUMN doc TYPE text', `UPDATE t SET doc = 'no json'`],
+    ['ALTER COLUMN qty TYPE text', `UPDATE t SET qty = 'many'`],
+    ['ADD COLUMN extra text', `UPDATE t SET extra = 'e'`],
+  ])('takes writes at once after %s', async (alter, write) =>
+    withNodes(1, schema, mergeFields, async (a) => {
+      await a!.sql(`INSERT INTO t VALUES (1, 'n', 1, '{"a":1}')`);
+      await a!.sql(`UPDATE t SET name = 'm', qty = 2`);
+      await a!.sql(`ALTER TABLE t ${alter}`);
+      await a!.sql(write);
+    }),
+  );
+
+  it('knows of added columns', async () =>
+    withNodes(2, schema, mergeFields, async (a, b) => {
+      await a!.sql(`INSERT INTO t VALUES (1, 'n', 1, '{"a":1}')`);
+      await settledEqual([a!, b!]);
+      for (const { sql } of [a!, b!]) await sql(`ALTER TABLE t ADD COLUMN extra text`);
+      for (const { store } of [a!, b!]) await store.keepUp();
+      await a!.sql(`UPDATE t SET qty = 9`);
+      await settledEqual([a!, b!]);
+      await a!.sql(`UPDATE t SET extra = 'of a'`);
+      await b!.sql(`UPDATE t SET name = 'of b'`);
+      await settledEqual([a!, b!]);
+      expect(await a!.sql(`SELECT name, extra FROM t`)).toEqual([{ name: 'of b', extra: 'of a' }]);
+    }));
+
+  it.each(['DROP COLUMN qty', 'RENAME COLUMN qty TO amount'])('still syncs after %s', async (alter) =>
+    withNodes(3, schema, mergeFields, async (a, b, c) => {
+      await a!.sql(`INSERT INTO t SELECT i, 'n', 1, '{"a":1}' FROM generate_series(1, 5) AS i`);
+      await settledEqual([a!, b!]);
+      await a!.sql(`UPDATE t SET name = 'm'`);
+      await settledEqual([a!, b!]);
+      // A set that is open, and one that is not sent yet.
+      await a!.sql(`UPDATE t SET name = 'a' WHERE id = 2`);
+      await b!.sql(`UPDATE t SET qty = 7 WHERE id = 2`);
+      await settledEqual([a!, b!]);
+      await a!.sql(`UPDATE t SET name = 'later' WHERE id = 3`);
+      for (const { sql } of [a!, b!, c!]) await sql(`ALTER TABLE t ${alter}`);
+      for (const { store } of [a!, b!, c!]) await store.keepUp();
+      await settledEqual([a!, b!, c!]);
+      await a!.sql(`UPDATE t SET name = 'x' WHERE id IN (1, 2)`);
+      await b!.sql(`UPDATE t SET doc = '{"b":2}' WHERE id IN (1, 2)`);
+      await settledEqual([a!, b!, c!]);
+      expect([await pull(a!, b!), await pull(b!, a!)]).toEqual([0, 0]);
+    }),
+  );
+});
+
+describe('Composed rows', () => {
+  it('that do not fit into an index leave the conflict open', async () =>
+    withNodes(
+      2,
+      `CREATE TABLE t (id int PRIMARY KEY, x text, y text); CREATE INDEX ON t (x, y)`,
+      mergeFields,
+      async (a, b) => {
+        await a!.sql(`INSERT INTO t VALUES (1, '', '')`);
+        await settledEqual([a!, b!]);
+        const long = `(SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 60))`;
+        await a!.sql(`UPDATE t SET x = ${long}`);
+        await b!.sql(`UPDATE t SET y = ${long}`);
+        await settledEqual([a!, b!]);
+      },
+    ));
+
+  it('of a function that a CHECK raises in', async () =>
+    withNodes(
+      2,
+      `CREATE FUNCTION fine(l int, h int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN IF l > h THEN RAISE 'no'; END IF; RETURN true; END $$;
+       CREATE TABLE t (id int PRIMARY KEY, l int, h int, CHECK (fine(l, h)))`,
+      mergeFields,
+      async (a, b) => {
+        await a!.sql(`INSERT INTO t VALUES (1, 1, 10)`);
+        await settledEqual([a!, b!]);
+        await a!.sql(`UPDATE t SET h = 3`);
+        await b!.sql(`UPDATE t SET l = 5`);
+        await settledEqual([a!, b!]);
+      },
+    ));
+
+  it('with keys that are equal and differ', async () =>
+    withNodes(2, `CREATE TABLE t (id numeric PRIMARY KEY, x text, y text)`, mergeFields, async (a, b) => {
+      await a!.sql(`INSERT INTO t VALUES (1.0, 'a', NULL), (2.0, 'a', 'a')`);
+      await b!.sql(`INSERT INTO t VALUES (1.00, NULL, 'b'), (3, 'x', 'y')`);
+      await settledEqual([a!, b!]);
+      await a!.sql(`UPDATE t SET id = 3.0, x = 'moved' WHERE id = 3`);
+      await b!.sql(`UPDATE t SET id = 3.00, y = 'moved' WHERE id = 3`);
+      await settledEqual([a!, b!]);
+      expect([await pull(a!, b!), await pull(b!, a!)]).toEqual([0, 0]);
+    }));
+
+  it('that a resolver deletes, from picked versions, as a large copy', async () => {
+    const pick = (key: readonly string[], a: { value: RowImage | null }, b: { value: RowImage | null }) =>
+      Number(key[0]) % 3 === 0 ? null : Number(key[0]) % 3 === 1 ? a.value : b.value && { ...b.value, qty: '1.5' };
+    const ddl = `CREATE TABLE t (id int PRIMARY KEY, name char(5), qty numeric(10,2), doc jsonb, json json, v varchar(3), g int GENERATED ALWAYS AS (id * 2) STORED, n int GENERATED ALWAYS AS IDENTITY)`;
+    await withNodes(3, ddl, { rules: rules('custom'), resolvers: { default: pick } }, async (a, b, c) => {
+      await a!.sql(
+        `INSERT INTO t SELECT i, 'a', 1, '{"a": 1.00}', '{"a" :1}', 'abc' FROM generate_series(1, 3000) AS i`,
+      );
+      await b!.sql(`INSERT INTO t SELECT i, 'b', 2, NULL, NULL, 'x' FROM generate_series(1, 3000) AS i`);
+      await settledEqual([a!, b!]);
+      await settledEqual([a!, b!, c!]);
+      expect(await c!.sql(`SELECT count(*)::int AS n FROM t`)).toEqual([{ n: 2000 }]);
+      await c!.sql(`INSERT INTO t SELECT i, 'c', 3 FROM generate_series(3, 3000, 3) AS i`);
+      await c!.sql(`UPDATE t SET qty = 4 WHERE id < 100`);
+      await settledEqual([a!, b!, c!]);
+      expect([await pull(a!, b!), await pull(b!, a!), await pull(b!, c!)]).toEqual([0, 0, 0]);
+    });
+  });
+
+  it(
+    'of many rows come as a first copy',
+    async () =>
+      withNodes(3, schema, mergeFields, async (a, b, c) => {
+        await a!.sql(`INSERT INTO t SELECT i, repeat('x', 1000), 1, '{"a": 1}' FROM generate_series(1, 12000) AS i`);
+        await settledEqual([a!, b!]);
+        await a!.sql(`UPDATE t SET doc = doc || '{"b": 1}'`);
+        await b!.sql(`UPDATE t SET doc = doc || '{"c": 1}', qty = 3`);
+        await settledEqual([a!, b!]);
+        await settledEqual([a!, b!, c!]);
+        await c!.sql(`UPDATE t SET name = 'c' WHERE id < 1000`);
+        await settledEqual([a!, b!, c!]);
+      }),
+    120_000,
+  );
+
+  it('shrink back to one version', async () =>
+    withNodes(3, schema, mergeFields, async (a, b, c) => {
+      await a!.sql(`INSERT INTO t VALUES (1, 'n', 1, '{"a":1}')`);
+      await settledEqual([a!, b!, c!]);
+      await a!.sql(`UPDATE t SET name = 'a'`);
+      await b!.sql(`UPDATE t SET qty = 2`);
+      await pull(a!, b!);
+      await pull(b!, c!);
+      await a!.sql(`UPDATE t SET name = 'a2'`);
+      await pull(a!, c!);
+      await c!.sql(`DELETE FROM t`);
+      await b!.sql(`UPDATE t SET doc = NULL`);
+      await settledEqual([a!, b!, c!]);
+      expect([await pull(a!, b!), await pull(b!, c!), await pull(c!, a!)]).toEqual([0, 0, 0]);
+    }));
+});
+
+describe('Rules', () => {
+  it('hold for a set that a window brings while they change', async () =>
+    withNodes(2, schema, { rules: rules('last-write-wins') }, async (a, b) => {
+      await a!.sql(`INSERT INTO t VALUES (1, 'n', 1, NULL), (2, 'n', 1, NULL)`);
+      await settledEqual([a!, b!]);
+      await b!.sql(`UPDATE t SET name = 'first' WHERE id = 1`);
+      await a!.sql(`UPDATE t SET name = 'second' WHERE id = 1`);
+      // Holds the merge up between its judgement and its commit.
+      const holder = await b!.db.pool.connect();
+      await holder.query(`BEGIN; SELECT FROM p2p.tracked_table FOR UPDATE`);
+      const pulled = pull(a!, b!);
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      const changed = b!.store.setRules(rules('first-write-wins'));
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      await holder.query('ROLLBACK');
+      holder.release();
+      await Promise.all([pulled, changed]);
+      await a!.store.setRules(rules('first-write-wins'));
+      await settledEqual([a!, b!]);
+      expect(await b!.sql(`SELECT name FROM t WHERE id = 1`)).toEqual([{ name: 'first' }]);
+    }));
+
+  it('hold after a start with others that was cut off', async () => {
+    const all = await nodes(['a', 'b'], schema, { rules: rules('last-write-wins') });
+    const [a, b] = all as [StoreNode, StoreNode];
+    try {
+      await a.sql(`INSERT INTO t SELECT i, 'n', 1, NULL FROM generate_series(1, 2100) AS i`);
+      await settledEqual(all);
+      await b.sql(`UPDATE t SET name = 'first'`);
+      await a.sql(`UPDATE t SET name = 'second'`);
+      await settledEqual(all);
+      await b.store.close();
+      // As a process that ends in the middle.
+      await b.sql(
+        `CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 2050 THEN RAISE 'ended here'; END IF; RETURN NEW; END $$`,
+      );
+      await b.sql(`CREATE TRIGGER stop BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION stop()`);
+      await b.sql(`ALTER TABLE t ENABLE ALWAYS TRIGGER stop`);
+      await expect(openStore(b.db, 'b', ['t'], { rules: rules('first-write-wins') })).rejects.toThrow('ended here');
+      await b.sql(`DROP TRIGGER stop ON t`);
+      const store = await openStore(b.db, 'b', ['t'], { rules: rules('last-write-wins') });
+      try {
+        await settledEqual([a, { ...b, store }]);
+      } finally {
+        await store.close();
+      }
+    } finally {
+      await a[Symbol.asyncDispose]();
+      await b.db[Symbol.asyncDispose]();
+    }
+  });
+
+  it('that would show a version which the table no longer takes do not keep the node from starting', async () =>
+    withNodes(2, schema, { rules: rules('last-write-wins') }, async (a, b) => {
+      await a!.sql(`INSERT INTO t VALUES (1, 'n', 1, NULL)`);
+      await settledEqual([a!, b!]);
+      await a!.sql(`UPDATE t SET qty = -1`);
+      await b!.sql(`UPDATE t SET qty = 5`);
+      await settledEqual([a!, b!]);
+      for (const { sql } of [a!, b!]) await sql(`ALTER TABLE t ADD CHECK (qty > 0)`);
+      for (const { store } of [a!, b!]) await store.setRules(rules('first-write-wins'));
+      await settledEqual([a!, b!]);
+    }));
+});
