@@ -210,7 +210,7 @@ describe('Rules', () => {
       await b.store.close();
       // As a process that ends in the middle.
       await b.sql(
-        `CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 2050 THEN RAISE 'ended here'; END IF; RETURN NEW; END $$`,
+        `CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 2050 THEN RAISE 'ended here' USING ERRCODE = '58000'; END IF; RETURN NEW; END $$`,
       );
       await b.sql(`CREATE TRIGGER stop BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION stop()`);
       await b.sql(`ALTER TABLE t ENABLE ALWAYS TRIGGER stop`);
