@@ -148,6 +148,28 @@ describe('trap 09: a disk is copied, and both nodes start', () => {
     ]);
   });
 
+  it('a copy that is renamed keeps its field stamps true', async () => {
+    const { original, copy } = await cloned();
+    await using _databases = dispose(original, copy);
+    const since = new Date();
+    const byField = { rules: [{ table: null, prefix: null, strategy: 'merge-fields', resolver: null }] } as const;
+    {
+      const store = await openStore(copy, 'a', ['*'], byField);
+      await copy.sql(`UPDATE items SET name = 'first of the copy'`);
+      await copy.sql(`UPDATE items SET price = 2`);
+      await store.close();
+    }
+    await renameWriter({ url: copy.url, since, nodeId: 'a2' });
+    await using c = await storeNode('c', schema, ['*'], byField);
+    const store = await openStore(copy, 'a2', ['*'], byField);
+    try {
+      await pull({ store, id: 'a2' }, c);
+      expect(await names(c)).toHaveLength(3);
+    } finally {
+      await store.close();
+    }
+  });
+
   it('a peer that hears of both exchanges with neither, says so, and goes on when one has been stopped', async () => {
     const { original, copy } = await cloned();
     await using _databases = dispose(original, copy);

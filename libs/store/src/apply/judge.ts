@@ -1,5 +1,6 @@
 import {
   keepsFields,
+  lastWriteWins,
   leftOpen,
   type Resolver,
   ResolverTimeout,
@@ -36,11 +37,15 @@ export class Judge {
   ) {}
 
   judge(shape: TableShape, state: RowState, key: readonly string[]): Judgement {
-    const rule = ruleFor(this.rules, `${shape.schema}.${shape.table}`, key);
     const keyColumns = shape.key.map(({ name }) => name);
+    // Equal keys may be written in two ways, as 1.0 and 1.00, and nodes have met another of them first.
+    const live = state.filter(({ image }) => image !== null);
+    const named = live.length > 0 ? lastWriteWins(live).image! : {};
+    const written = keyColumns.map((name, i) => named[name] ?? key[i]!);
+    const rule = ruleFor(this.rules, `${shape.schema}.${shape.table}`, written);
     const resolver = rule.resolver === null ? undefined : this.limited(rule.resolver);
     const jsonb = new Set(shape.columns.filter(({ base }) => base === 'jsonb').map(({ name }) => name));
-    return { rule, visible: visible(state, { strategy: rule.strategy, resolver, keyColumns, jsonb }, key) };
+    return { rule, visible: visible(state, { strategy: rule.strategy, resolver, keyColumns, jsonb }, written) };
   }
 
   /** Whether writes to the table need field stamps. */

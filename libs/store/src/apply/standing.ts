@@ -35,11 +35,11 @@ export async function settle<Row extends JudgedRow>(
   via: string | null,
 ): Promise<Settled<Row>> {
   const isPut = (row: Row) => row.visible.image !== null && !(isMade(row) ? isKept(row) : isShown(row));
-  const others = judged.filter((row) => !isPut(row));
   // Deletes first: what they leave free may be taken by another row.
-  const removed = others.filter(({ before, visible }) => visible.image === null && !before.deleted);
+  const removed = judged.filter(({ before, visible }) => visible.image === null && !before.deleted);
   await show(client, shape, removed);
-  const rows = [...others, ...(await tryToPut(client, shape, judged.filter(isPut)))];
+  const put = (await tryToPut(client, shape, judged.filter(isPut))).values();
+  const rows = judged.map((row) => (isPut(row) ? put.next().value! : row));
   const changed = rows.filter((row) => !isKept(row));
   await keep(client, shape, changed, via);
   return { rows, changed };
