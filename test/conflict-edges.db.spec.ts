@@ -292,3 +292,36 @@ describe('Capture by field', () => {
       },
     ));
 });
+
+describe('A resolver', () => {
+  it('that once did not answer in time is asked again, and the nodes end with one row', async () => {
+    let slow = true;
+    const resolver = (_key: readonly string[], a: { value: RowImage | null }) => {
+      const end = Date.now() + 1000;
+      while (slow && Date.now() < end);
+      return a.value;
+    };
+    const told = { rules: rules('custom'), resolvers: { default: resolver }, resolverTimeout: 100 };
+    await withNodes(2, schema, told, async (a, b) => {
+      await a!.sql(`INSERT INTO t SELECT i, 'a' FROM generate_series(1, 20) AS i`);
+      await b!.sql(`INSERT INTO t SELECT i, 'b' FROM generate_series(1, 20) AS i`);
+      await pull(a!, b!);
+      expect(await b!.sql(`SELECT DISTINCT name FROM t`)).toEqual([{ name: 'b' }]);
+      slow = false;
+      await pull(b!, a!);
+      expect(await a!.sql(`SELECT DISTINCT name FROM t`)).toEqual([{ name: 'a' }]);
+      for (
+        const end = Date.now() + 40_000;
+        Date.now() < end;
+        await new Promise((resolve) => setTimeout(resolve, 500))
+      ) {
+        const [open] = await b!.sql<{ n: number }>(
+          `SELECT count(*)::int AS n FROM p2p.conflict WHERE open IS NOT NULL`,
+        );
+        if (open!.n === 0) break;
+      }
+      await settledEqual([a!, b!]);
+      expect(await b!.sql(`SELECT DISTINCT name FROM t`)).toEqual([{ name: 'a' }]);
+    });
+  });
+});

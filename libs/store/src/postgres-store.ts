@@ -342,6 +342,7 @@ export class PostgresStore {
       });
     }
     await this.reporting(() => dropHistories(this.pool, this.shapes.all));
+    await this.reporting(() => this.rulebook.askAgain(this.shapes.all));
     await sweep(this.pool, this.identity, this.shapes.all);
     await tick(this.pool);
     await endSettled(this.pool, this.shapes.all);

@@ -48,6 +48,11 @@ export class Rulebook {
     if (!same) await followRules(this.connections, shapes, this.judge);
   }
 
+  /** Rows that a resolver left open because it did not answer in time are shown to it again, after a while. */
+  async askAgain(shapes: readonly TableShape[]): Promise<void> {
+    await this.judge.askAgain(() => followRules(this.connections, shapes, this.judge));
+  }
+
   /** @throws Problem `invalid_rules` */
   check(rules: Rules): void {
     const missing = this.judge.unregistered(rules);
