@@ -30,11 +30,11 @@ export const engineFaults: readonly EngineFault[] = [
   ),
 
   // Capture
-  fault('values that are equal are taken for the same', sql('capture-versions'), 'o.* *<> n.*', 'o.* <> n.*'),
-  fault('a row that did not change takes a new version', sql('capture-versions'), 'ELSE o.* *<> n.*', 'ELSE true'),
+  fault('values that are equal are taken for the same', sql('capture-update'), 'o.* *<> n.*', 'o.* <> n.*'),
+  fault('a row that did not change takes a new version', sql('capture-update'), 'ELSE o.* *<> n.*', 'ELSE true'),
   fault(
     'a key that moves leaves no tombstone',
-    sql('capture-versions'),
+    sql('capture-update'),
     'WHEN n.{{firstKey}} IS NULL THEN NOT {{has}}({{keyOfOld}})',
     'WHEN n.{{firstKey}} IS NULL THEN false',
   ),

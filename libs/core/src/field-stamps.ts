@@ -82,21 +82,18 @@ function keptKeys(
 }
 
 /**
- * Whether a version's field stamps can be true: none newer than the version, each of a write that its writer had seen, and
- * only of fields that it has. A peer that sends others is not to be believed.
+ * Whether a version's field stamps can be true: none newer than the version, and each of a write that its writer had seen. A peer that
+ * sends others is not to be believed. A column may have been dropped, renamed or retyped since: what is said of a field that is not
+ * there says nothing.
  */
 export function soundFields(version: RowVersion): boolean {
   if (version.fields == null) return true;
-  const { image } = version;
+  if (version.image === null) return false;
   const own: FieldStamp = [version.stamp, version.origin];
   const sound = (stamp: FieldStamp) => compareFieldStamps(stamp, own) < 0 && hasSeen(version, stamp);
-  return Object.entries(version.fields).every(([column, { at, keys }]) => {
-    if (image === null || !Object.hasOwn(image, column)) return false;
-    if (at !== undefined && !sound(at)) return false;
-    if (keys === undefined) return true;
-    const members = splitObject(image[column]!);
-    return members !== null && Object.entries(keys).every(([key, stamp]) => members.has(key) && sound(stamp));
-  });
+  return Object.values(version.fields).every(
+    ({ at, keys }) => (at === undefined || sound(at)) && Object.values(keys ?? {}).every(sound),
+  );
 }
 
 /** Field stamps under construction: what goes without saying is left out, and nothing at all is null. */

@@ -324,7 +324,9 @@ export class PostgresStore {
         new Error(`${name} was dropped and is no longer shared. If there is a new one, start again to share it.`),
       );
     }
-    for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool))) {
+    for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool), (table) =>
+      this.rulebook.judge.keepsFields(table),
+    )) {
       await this.reporting(async () => {
         const shape = await this.track(oid);
         await backfill(this.pool, this.identity, shape);
@@ -343,6 +345,7 @@ export class PostgresStore {
       });
     }
     await this.reporting(() => dropHistories(this.pool, this.shapes.all));
+    await this.reporting(() => this.rulebook.askAgain(this.shapes.all));
     await sweep(this.pool, this.identity, this.shapes.all);
     await tick(this.pool);
     await endSettled(this.pool, this.shapes.all);

@@ -1,6 +1,7 @@
 import { differencesOf, formatRules, longestRules, parseRules, type Rules } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { Pool } from 'pg';
+import { inTransaction } from './database';
 import { followRules } from './apply/follow-rules';
 import type { Judge } from './apply/judge';
 import type { Connections } from './connections';
@@ -49,6 +50,11 @@ export class Rulebook {
     if (!same) await followRules(this.connections, shapes, this.judge);
   }
 
+  /** Rows that a resolver left open because it did not answer in time are shown to it again, after a while. */
+  async askAgain(shapes: readonly TableShape[]): Promise<void> {
+    await this.judge.askAgain(() => followRules(this.connections, shapes, this.judge));
+  }
+
   /** @throws Problem `invalid_rules` */
   check(rules: Rules): void {
     const tooLong = lengthProblem(rules);
@@ -72,6 +78,7 @@ export class Rulebook {
     );
     this.judge.rules = rules;
     await prepare();
+    await mergesEnded(this.connections.ordinary);
     await followRules(this.connections, shapes, this.judge);
   }
 }
@@ -80,6 +87,11 @@ function lengthProblem(rules: Rules): string | null {
   const { length } = formatRules(rules);
   if (length <= longestRules) return null;
   return `The text of the rules has ${length} characters; peers are told ${longestRules} at most. Speak of whole tables, or of shorter prefixes.`;
+}
+
+/** Waits for the merges under way: they may have judged by the former rules, and nobody sees what they do before they commit. */
+async function mergesEnded(pool: Pool): Promise<void> {
+  await inTransaction(pool, 'BEGIN', (client) => client.query('LOCK TABLE p2p.position IN EXCLUSIVE MODE'));
 }
 
 /** The rules that were set at run time, when nothing else was configured since. */

@@ -41,6 +41,7 @@ export async function track(
     if (made) await client.query(trackStatement(shape));
     else await followKey(client, shape);
     await followHistory(client, shape, found.maxVersions);
+    if (namesColumns(shape, keepsFields)) await followColumns(client, shape);
     await client.query(captureStatement(shape, identity, keepsFields(shape)));
     if (!made) await dropHas(client, shape, `${has(shape)}(${shape.key.map((column) => column.type).join(', ')})`);
     await addTriggers(client, shape);
@@ -48,12 +49,22 @@ export async function track(
   });
 }
 
-/** The shared tables that are no longer what their capture functions name: renamed, their key changed, or what a history is kept of. */
-export async function findUnfit(db: Queryable, shapes: readonly TableShape[]): Promise<TableShape[]> {
+/** The shared tables that are no longer what their capture functions name: renamed, their key changed, or their columns where those are named. */
+export async function findUnfit(
+  db: Queryable,
+  shapes: readonly TableShape[],
+  keepsFields: KeepsFields,
+): Promise<TableShape[]> {
   if (shapes.length === 0) return [];
-  const { rows } = await db.query<{ fit: boolean[] }>(
-    `SELECT ARRAY[${shapes.map((shape) => `${fits(shape)}('${shape.oid}')${shape.maxVersions > 0 ? ` AND ${prints(shape)}('${shape.oid}')` : ''}`).join(', ')}] AS fit`,
+  const { rows: made } = await db.query<{ name: string }>(
+    `SELECT 'p2p.' || proname AS name FROM pg_proc WHERE pronamespace = 'p2p'::regnamespace AND proname ~ '^prints_'`,
   );
+  const isFit = (shape: TableShape) => {
+    if (!namesColumns(shape, keepsFields)) return `${fits(shape)}('${shape.oid}')`;
+    if (!made.some(({ name }) => name === prints(shape))) return 'false';
+    return `${fits(shape)}('${shape.oid}') AND ${prints(shape)}('${shape.oid}')`;
+  };
+  const { rows } = await db.query<{ fit: boolean[] }>(`SELECT ARRAY[${shapes.map(isFit).join(', ')}] AS fit`);
   return shapes.filter((_, i) => !rows[0]!.fit[i]);
 }
 
@@ -150,6 +161,15 @@ async function followHistory(client: PoolClient, shape: TableShape, before: numb
   );
   if (shape.maxVersions === 0) return;
   if (!rows[0]!.found) await client.query(historyTableStatement(shape));
+}
+
+/** Whether a table's capture function names columns other than the key's: of images, or of what a write left as it was. */
+function namesColumns(shape: TableShape, keepsFields: KeepsFields): boolean {
+  return shape.maxVersions > 0 || keepsFields(shape);
+}
+
+/** Makes the function that tells whether the columns are still those that the capture function names. */
+async function followColumns(client: PoolClient, shape: TableShape): Promise<void> {
   const { rows: columns } = await client.query<{ ident: string }>(
     `SELECT quote_ident(attname) AS ident FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
     [shape.oid],
@@ -208,15 +228,34 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity,
     origin: escapeLiteral(origin),
     priority: String(priority),
     supersession: supersession(),
-    supersessionByUpdate: supersession(withFields ? fieldsOfUpdate : 'NULL'),
-    fieldsColumn: withFields ? ', fields' : '',
-    keptFields: withFields ? `, ${keptFields(shape)}` : '',
   };
+  const update = fillTemplate('capture-update.sql', {
+    ...places,
+    supersessionByUpdate: supersession(),
+    fieldsColumn: '',
+    keptFields: '',
+  });
+  const updateWithFields = () =>
+    fillTemplate('capture-update.sql', {
+      ...places,
+      supersessionByUpdate: supersession(fieldsOfUpdate),
+      fieldsColumn: ', fields',
+      keptFields: `, ${keptFields(shape)}`,
+    });
+  const updateByFields = () =>
+    fillTemplate('capture-fields.sql', {
+      ...places,
+      prints: prints(shape),
+      update,
+      updateWithFields: updateWithFields(),
+    });
   const history = shape.maxVersions > 0 ? captureHistory(shape) : noHistory;
   const captureStatement = fillTemplate('capture.sql', {
     ...places,
     settings: history.settings,
-    versions: fillTemplate('capture-versions.sql', places) + history.block,
+    versions:
+      fillTemplate('capture-versions.sql', { ...places, update: withFields ? updateByFields() : update }) +
+      history.block,
     aside: fillTemplate('capture-aside.sql', places),
   });
   return [fitsStatement, hasStatement, captureStatement].join('\n');

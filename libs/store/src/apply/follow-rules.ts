@@ -28,6 +28,8 @@ export async function followRules(
   shapes: readonly TableShape[],
   judge: Judge,
 ): Promise<void> {
+  // By which rules rows stand is not known until all do: these may be given up for the former ones before that.
+  await ordinary.query(`UPDATE p2p.node SET rules = ''`);
   for (const shape of shapes) {
     for (let after: readonly string[] | null = []; after !== null;) {
       const from: readonly string[] = after;

@@ -1,5 +1,6 @@
 import {
   keepsFields,
+  lastWriteWins,
   leftOpen,
   type Resolver,
   ResolverTimeout,
@@ -23,10 +24,16 @@ export interface Judgement {
 
 /** How long a resolver that hung is not asked again, in milliseconds: rows stay locked while it is waited for. */
 const rest = 10_000;
+/** How long at most until the rows that it left open are shown to it again: a machine may have been busy, a function may hang for ever. */
+const longestWait = 3_600_000;
 
 /** Decides which row stands for a set of versions, by the rules in force (libs/core: visible). */
 export class Judge {
   private readonly resting = new Map<string, number>();
+  /** Set when a resolver has not answered for a row, until such rows are judged again. */
+  private unanswered = false;
+  private wait = rest;
+  private notBefore = 0;
 
   constructor(
     public rules: Rules,
@@ -36,11 +43,15 @@ export class Judge {
   ) {}
 
   judge(shape: TableShape, state: RowState, key: readonly string[]): Judgement {
-    const rule = ruleFor(this.rules, `${shape.schema}.${shape.table}`, key);
     const keyColumns = shape.key.map(({ name }) => name);
+    // Equal keys may be written in two ways, as 1.0 and 1.00, and nodes have met another of them first.
+    const live = state.filter(({ image }) => image !== null);
+    const named = live.length > 0 ? lastWriteWins(live).image! : {};
+    const written = keyColumns.map((name, i) => named[name] ?? key[i]!);
+    const rule = ruleFor(this.rules, `${shape.schema}.${shape.table}`, written);
     const resolver = rule.resolver === null ? undefined : this.limited(rule.resolver);
     const jsonb = new Set(shape.columns.filter(({ base }) => base === 'jsonb').map(({ name }) => name));
-    return { rule, visible: visible(state, { strategy: rule.strategy, resolver, keyColumns, jsonb }, key) };
+    return { rule, visible: visible(state, { strategy: rule.strategy, resolver, keyColumns, jsonb }, written) };
   }
 
   /** Whether writes to the table need field stamps. */
@@ -58,20 +69,45 @@ export class Judge {
     return Object.keys(this.resolvers).sort();
   }
 
+  /**
+   * Judges anew what was left open because a resolver did not answer in time: other nodes may have heard its answer, and rows would
+   * differ until the next start. `work` judges; where it is in vain, the next time is later.
+   */
+  async askAgain(work: () => Promise<void>): Promise<void> {
+    if (!this.unanswered || performance.now() < this.notBefore) return;
+    this.unanswered = false;
+    try {
+      await work();
+    } catch (error) {
+      this.unanswered = true;
+      throw error;
+    } finally {
+      this.wait = this.unanswered ? Math.min(this.wait * 2, longestWait) : rest;
+      this.notBefore = performance.now() + this.wait;
+    }
+  }
+
   private limited(name: string): Resolver | undefined {
     const resolver = Object.hasOwn(this.resolvers, name) ? this.resolvers[name] : undefined;
     return (
       resolver &&
       ((...sides) => {
-        if (performance.now() < (this.resting.get(name) ?? 0)) throw new ResolverTimeout(this.limit);
         try {
+          if (performance.now() < (this.resting.get(name) ?? 0)) throw new ResolverTimeout(this.limit);
           return withinTime(this.limit, () => resolver(...sides));
         } catch (error) {
-          if (error instanceof ResolverTimeout) this.resting.set(name, performance.now() + rest);
+          if (error instanceof ResolverTimeout) this.noteTimeout(name);
           throw error;
         }
       })
     );
+  }
+
+  private noteTimeout(name: string): void {
+    const now = performance.now();
+    if (now >= (this.resting.get(name) ?? 0)) this.resting.set(name, now + rest);
+    if (!this.unanswered) this.notBefore = Math.max(this.notBefore, now + rest);
+    this.unanswered = true;
   }
 }
 

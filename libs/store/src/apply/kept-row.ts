@@ -1,4 +1,12 @@
-import { type Fields, type RowImage, type RowState, type RowVersion, sameState, sameVersion } from '@pgmesh/core';
+import {
+  compareVersions,
+  type Fields,
+  type RowImage,
+  type RowState,
+  type RowVersion,
+  sameState,
+  sameVersion,
+} from '@pgmesh/core';
 
 /** A version as it lies in the `siblings` of a metadata row. */
 export interface StoredVersion {
@@ -21,10 +29,11 @@ export function isComposed({ siblings, ...row }: KeptRow): boolean {
   return siblings?.some((one) => one.stamp === row.stamp && one.origin === row.origin) ?? false;
 }
 
-/** All of a row's versions. */
+/** All of a row's versions, in their order, whichever of them stands. */
 export function stateOf(row: KeptRow): RowState {
   const others = (row.siblings ?? []).map(fromStored);
-  return isComposed(row) ? others : [fromStored({ ...row, image: row.deleted ? null : row.image }), ...others];
+  const all = isComposed(row) ? others : [fromStored({ ...row, image: row.deleted ? null : row.image }), ...others];
+  return all.sort(compareVersions);
 }
 
 function fromStored({ stamp, origin, priority, past, deleted, image, fields }: StoredVersion): RowVersion {

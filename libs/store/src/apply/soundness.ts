@@ -1,7 +1,6 @@
 import { excessiveDrift, stampToIso } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { ownCount } from './own-name';
-import { textArray } from '../feed/window-query';
 import type { TableShape } from '../table-shape';
 import type { Stage } from './stage';
 
@@ -24,10 +23,9 @@ const noName = `'has an origin that is no name of a node'`;
 const originPattern = `'^[A-Za-z0-9][A-Za-z0-9._-]{0,62}~[0-9a-z]{12}$'`;
 
 /** The columns by which a staged part `s` is judged (see Soundness), as part of the statement that locks its rows. */
-export function soundnessOf({ shape, lengths, source, literals, columns: sent }: Stage, origin: string): string {
+export function soundnessOf({ shape, lengths, source, literals }: Stage, origin: string): string {
   const keys = shape.key.map((_, i) => `s.c${i + 1}`);
   const sibling = siblingFault(shape);
-  const columns = textArray(sent.map(({ name }) => name));
   return `max(s.v1) AS stamp, max(CASE WHEN s.v6 IS NOT NULL THEN p2p.highest_stamp(s.v6) END) AS sibling, p2p.clock() AS now,
       count(*) AS rows, count(*) FILTER (WHERE s.v7) AS tombstones, ${ownCount(origin)} AS own, ${lengths ?? 'NULL'}::int4[] AS lengths,
       coalesce(${literals.length > 0 ? 'NULL' : badOrigin(source)}, min(CASE
@@ -35,8 +33,7 @@ export function soundnessOf({ shape, lengths, source, literals, columns: sent }:
         WHEN s.v1 < 1 THEN 'has a stamp before 1970'
         ${literals.length > 0 ? `WHEN s.v2 !~ ${originPattern} THEN ${noName}` : ''}
         WHEN s.v4 IS NOT NULL AND ${pastFault('s.v4', 's.v1', 's.v2')} THEN 'has an impossible past'
-        WHEN s.v5 IS NOT NULL AND (s.v7 OR ${fieldsFault('s.v5', 's.v1', 's.v2', 's.v4', 's.v6 IS NOT NULL')}
-          OR (s.v5 - ${columns}) <> '{}') THEN 'has impossible field stamps'
+        WHEN s.v5 IS NOT NULL AND (s.v7 OR ${fieldsFault('s.v5', 's.v1', 's.v2', 's.v4', 's.v6 IS NOT NULL')}) THEN 'has impossible field stamps'
         WHEN jsonb_typeof(s.v6) <> 'array' OR s.v6 = '[]' THEN 'has impossible siblings'
         WHEN s.v6 IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(s.v6) AS e WHERE ${sibling}) THEN 'has impossible siblings'
       END)) AS fault`;

@@ -34,15 +34,13 @@ export async function settle<Row extends JudgedRow>(
   judged: readonly Row[],
   via: string | null,
 ): Promise<Settled<Row>> {
-  const isTried = (row: Row) => isMade(row) && !isKept(row);
-  const tried = await tryMade(client, shape, judged.filter(isTried));
-  const rows = [...judged.filter((row) => !isTried(row)), ...tried];
+  const isPut = (row: Row) => row.visible.image !== null && !(isMade(row) ? isKept(row) : isShown(row));
+  // Deletes first: what they leave free may be taken by another row.
+  const removed = judged.filter(({ before, visible }) => visible.image === null && !before.deleted);
+  await show(client, shape, removed);
+  const put = (await tryToPut(client, shape, judged.filter(isPut))).values();
+  const rows = judged.map((row) => (isPut(row) ? put.next().value! : row));
   const changed = rows.filter((row) => !isKept(row));
-  await show(
-    client,
-    shape,
-    changed.filter((row) => !isMade(row) && !isShown(row)),
-  );
   await keep(client, shape, changed, via);
   return { rows, changed };
 }
@@ -72,36 +70,42 @@ function isShown({ before, visible }: JudgedRow): boolean {
   return Object.keys(image).every((column) => before.image?.[column] === image[column]);
 }
 
-/** What a table cannot take of one row, whatever the others are: types, NOT NULL, CHECK. */
-const refusals = /^(22|23000|23502|23514)/;
+/** What a table cannot take of one row, whatever the others are: types, NOT NULL, CHECK and what functions in it raise, the size of an index entry. */
+const refusals = /^(22|23000|23502|23514|54|P0001)/;
 
 /**
- * Puts composed rows into the table: nobody wrote them so, and nobody knows yet whether they can be. Those that cannot are found by
- * halving, and stand by the last write.
+ * Puts rows into the table of which nobody knows whether they can be: composed ones, which nobody wrote so, and versions from
+ * before a constraint. Those that cannot are found by halving, and stand by the last write.
  */
-async function tryMade<Row extends JudgedRow>(
+async function tryToPut<Row extends JudgedRow>(
   client: PoolClient,
   shape: TableShape,
   rows: readonly Row[],
 ): Promise<Row[]> {
   if (rows.length === 0) return [];
-  await client.query('SAVEPOINT made');
+  await client.query('SAVEPOINT put');
   try {
     await show(client, shape, rows);
-    const images = await readImages(client, shape, rows);
-    await client.query('RELEASE SAVEPOINT made');
+    const images = rows.some(isMade) ? await readImages(client, shape, rows) : [];
+    await client.query('RELEASE SAVEPOINT put');
     // As the table has it: a resolver may write 1.5 where the column says 1.50.
     return rows.map((row, i) => ({ ...row, visible: { ...row.visible, image: images[i] ?? row.visible.image } }));
   } catch (error) {
     if (!refusals.test(sqlState(error) ?? '')) throw error;
-    await client.query('ROLLBACK TO SAVEPOINT made');
+    await client.query('ROLLBACK TO SAVEPOINT put');
     if (rows.length === 1) {
-      return rows.map((row) => ({ ...row, ...refusedBy((error as Error).message, row.state, row) }));
+      const left = rows.map((row) => ({ ...row, ...refusedBy((error as Error).message, row.state, row) }));
+      await show(
+        client,
+        shape,
+        left.filter((row) => !isShown(row)),
+      );
+      return left;
     }
     const half = rows.length >> 1;
     return [
-      ...(await tryMade(client, shape, rows.slice(0, half))),
-      ...(await tryMade(client, shape, rows.slice(half))),
+      ...(await tryToPut(client, shape, rows.slice(0, half))),
+      ...(await tryToPut(client, shape, rows.slice(half))),
     ];
   }
 }

@@ -52,10 +52,13 @@ export async function recordConflicts(
 ): Promise<RecordedConflict[]> {
   // What a local write had ended, and nobody has looked at since, is over before the next begins.
   const over = rows.flatMap(({ key, before, state }) => {
-    if (before.length === 1 && state.length > 1) return [{ key, ended_by: nameOf(before[0]!) }];
-    return before.length > 1 && state.length === 1 ? [{ key, ended_by: nameOf(state[0]!) }] : [];
+    const ends =
+      before.length === 1 && state.length > 1 ? before[0] : before.length > 1 && state.length === 1 && state[0];
+    return ends ? [[JSON.stringify(key), nameOf(ends)]] : [];
   });
-  if (over.length > 0) await client.query(prepared(endRecords, [shape.id, JSON.stringify(over)]));
+  if (over.length > 0) {
+    await client.query(prepared(endRecords, [shape.id, JSON.stringify(Object.fromEntries(over))]));
+  }
   const concurrent = rows.filter(({ state }) => state.length > 1);
   if (concurrent.length === 0) return [];
   const facts = concurrent.map(factsOf);
@@ -82,12 +85,20 @@ function recordedVersion({ stamp, origin, priority, past, deleted, image, fields
 }
 
 const keyOf = (key: string): string => `ARRAY(SELECT jsonb_array_elements_text(${key}))`;
-const isRecord = (key: string): string =>
-  `c.table_id = $1::int4 AND p2p.key_digest(c.key) = p2p.key_digest(${key}) AND c.ended_at IS NULL`;
 
+/**
+ * What ended them, by their keys as JSON. Each is looked up by its index: a join would be planned for the few records that there
+ * were, and digest every key for every other.
+ */
 const endRecords = `UPDATE p2p.conflict AS c
-  SET ended_at = clock_timestamp(), updated_at = clock_timestamp(), ended_by = r.ended_by
-  FROM jsonb_to_recordset($2::jsonb) AS r (key jsonb, ended_by jsonb) WHERE ${isRecord(keyOf('r.key'))}`;
+  SET ended_at = clock_timestamp(), updated_at = clock_timestamp(), ended_by = $2::jsonb -> to_json(c.key)::text
+  WHERE c.ctid = ANY (ARRAY(
+    SELECT o.place FROM jsonb_object_keys($2::jsonb) AS k (key), LATERAL (
+      SELECT o.ctid AS place FROM p2p.conflict AS o
+      WHERE o.table_id = $1::int4 AND p2p.key_digest(o.key) = p2p.key_digest(${keyOf('k.key::jsonb')}) AND o.ended_at IS NULL
+      FOR UPDATE
+    ) AS o
+  ))`;
 
 /** Versions that a record keeps besides those of the present set, the newest: two nodes that hear each other one way only, and a busy row. */
 export const keptVersions = 100;
