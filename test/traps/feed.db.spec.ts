@@ -222,6 +222,40 @@ describe('The feed', () => {
     }
   });
 
+  it('what a crash may take back is not told: neither rows nor cursors run ahead of the log', async () => {
+    const settings = { fsync: 'on', synchronous_commit: 'off', wal_writer_delay: '10s' };
+    await using server = await startServer(settings);
+    await using b = await storeNode('b', numbered);
+    const database = await server.createDatabase();
+    await database.sql(numbered);
+    const before = await openStore(database, 'a');
+    for (let i = 1; i <= 20; i++) await database.sql(`INSERT INTO t VALUES (${i}, 1)`);
+    // Transaction ids of which nothing is left but the cursor.
+    for (let i = 0; i < 20; i++) await database.sql('BEGIN; SELECT pg_current_xact_id(); ROLLBACK');
+    expect(await pull({ store: before, id: 'a' }, b)).toBe(20);
+    const shape = before.find('t')!;
+    for (let i = 0; i < 20; i++) await database.sql('BEGIN; SELECT pg_current_xact_id(); ROLLBACK');
+    const { cursor } = await before.changes(shape, { limit: 100 });
+    process.kill(server.server.pid, 'SIGQUIT');
+    await before.close();
+    await database.pool.end();
+    await server.server.stop();
+    await using again = await EmbeddedServer.start({ dataDir: server.server.dataDir, settings });
+    const client = new Client(again.url(database.name));
+    await client.connect();
+    const store = await PostgresStore.open({ url: again.url(database.name), nodeId: 'a', tables: ['*'] });
+    try {
+      expect((await client.query('SELECT FROM t')).rowCount).toBe(20);
+      await client.query('INSERT INTO t VALUES (21, 1)');
+      expect(await pull({ store, id: 'a' }, b)).toBe(1);
+      expect((await store.changes(shape, { cursor, limit: 100 })).count).toBe(1);
+      expect(await b.sql('SELECT count(*)::int AS n FROM t')).toEqual([{ n: 21 }]);
+    } finally {
+      await store.close();
+      await client.end();
+    }
+  });
+
   it('trap 34: every commit of 8 writers wakes a reader, though writers notify only while it sleeps', async () => {
     await using a = await storeNode('a', wide);
     await using b = await storeNode('b', wide);

@@ -147,7 +147,9 @@ export class PostgresStore {
       const below = await pool.query<{ xmax: string }>('SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xmax');
       await buryMissing(pool, identity, shape, String(from), below.rows[0]!.xmax);
     };
-    const feed = new PostgresFeed(connections.windows, identity, shapes, mend, (listener) => wakeup.listen(listener));
+    const feed = new PostgresFeed(connections.windows, pool, identity, shapes, mend, (listener) =>
+      wakeup.listen(listener),
+    );
     const inbox = new PostgresInbox(connections, shapes, {
       nodeId: identity.nodeId,
       origin: identity.origin,

@@ -4,6 +4,7 @@ import type { Pool } from 'pg';
 import { inTransaction } from '../database';
 import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
 import type { TableShape } from '../table-shape';
+import { flushed, unflushed } from './durable';
 import { windowCondition } from './window-query';
 
 export interface ChangesQuery {
@@ -40,45 +41,59 @@ export async function readChanges(
   query: ChangesQuery,
 ): Promise<ChangesPage> {
   const asked = query.cursor === undefined ? null : parsePlace(query.cursor, identity.epoch, shape);
-  return inTransaction(pool, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY', async (client) => {
-    const { rows: now } = await client.query<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot');
-    const present = parsePgSnapshot(now[0]!.snapshot);
-    const place = asked ?? {
-      from: query.since ? await snapshotBefore(client, query.since) : beginning,
-      to: null,
-      after: null,
-    };
-    if (place.from.xmax > present.xmax || (place.to && place.to.xmax > present.xmax)) {
-      throw new Problem('bad_cursor', 'The cursor lies ahead of this node. Start without one.');
-    }
-    const to = place.to ?? present;
-    const { rows } = await client.query<{ xid: string; key: string[]; change: string }>(
-      changesQuery(shape, place, query),
-      [
-        String(place.from.xmax),
-        String(to.xmax),
-        place.from.xip.map(String),
-        to.xip.map(String),
-        query.limit + 1,
-        ...(place.after ? [place.after.xid, ...place.after.key] : []),
-      ],
-    );
-    const page = rows.slice(0, query.limit);
-    const more = rows.length > query.limit;
-    const last = page.at(-1);
-    const next: Place = more
-      ? { from: place.from, to, after: { xid: last!.xid, key: last!.key } }
-      : { from: reached(place, to), to: null, after: null };
-    const cursor = formatPlace(next, identity.epoch);
-    const head = JSON.stringify({
-      table: shape.name.replace(/^public\./, ''),
-      node_id: identity.nodeId,
-      epoch: identity.epoch,
-    });
-    const tail = JSON.stringify({ cursor, more });
-    const changes = page.map(({ change }) => change).join(',');
-    return { json: `${head.slice(0, -1)},"changes":[${changes}],${tail.slice(1)}`, count: page.length, cursor };
-  });
+  const { unflushed: lsn, ...page } = await inTransaction(
+    pool,
+    'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY',
+    async (client) => {
+      const { rows: now } = await client.query<{ snapshot: string; unflushed: string | null }>(
+        `SELECT pg_current_snapshot()::text AS snapshot, ${unflushed} AS unflushed`,
+      );
+      const present = parsePgSnapshot(now[0]!.snapshot);
+      const place = asked ?? {
+        from: query.since ? await snapshotBefore(client, query.since) : beginning,
+        to: null,
+        after: null,
+      };
+      if (place.from.xmax > present.xmax || (place.to && place.to.xmax > present.xmax)) {
+        throw new Problem('bad_cursor', 'The cursor lies ahead of this node. Start without one.');
+      }
+      const to = place.to ?? present;
+      const { rows } = await client.query<{ xid: string; key: string[]; change: string }>(
+        changesQuery(shape, place, query),
+        [
+          String(place.from.xmax),
+          String(to.xmax),
+          place.from.xip.map(String),
+          to.xip.map(String),
+          query.limit + 1,
+          ...(place.after ? [place.after.xid, ...place.after.key] : []),
+        ],
+      );
+      const page = rows.slice(0, query.limit);
+      const more = rows.length > query.limit;
+      const last = page.at(-1);
+      const next: Place = more
+        ? { from: place.from, to, after: { xid: last!.xid, key: last!.key } }
+        : { from: reached(place, to), to: null, after: null };
+      const cursor = formatPlace(next, identity.epoch);
+      const head = JSON.stringify({
+        table: shape.name.replace(/^public\./, ''),
+        node_id: identity.nodeId,
+        epoch: identity.epoch,
+      });
+      const tail = JSON.stringify({ cursor, more });
+      const changes = page.map(({ change }) => change).join(',');
+      return {
+        json: `${head.slice(0, -1)},"changes":[${changes}],${tail.slice(1)}`,
+        count: page.length,
+        cursor,
+        unflushed: now[0]!.unflushed,
+      };
+    },
+  );
+  // Outside of the transaction: who holds a connection and waits for another may wait for ever.
+  await flushed(pool, pool, lsn);
+  return page;
 }
 
 function reached(place: Place, to: Snapshot): Snapshot {

@@ -13,6 +13,7 @@ import { rethrowAway, sqlState } from '../database';
 import { isShapeChange, type Shapes } from '../shapes';
 import { assertShapes, ShapeChanged, type TableShape } from '../table-shape';
 import { planPiece } from './copy-plan';
+import { flushed } from './durable';
 import {
   beginWindow,
   boundsOf,
@@ -46,6 +47,7 @@ interface Opening {
   readonly shapes: readonly TableShape[];
   readonly present: Snapshot;
   readonly knowledge: Knowledge;
+  readonly unflushed: string | null;
   /** The feeds whose rows are left out, by `feedName`. */
   readonly except: readonly string[];
   readonly limit: number;
@@ -64,6 +66,8 @@ const attempts = 4;
 export class PostgresFeed {
   constructor(
     private readonly pool: Pool,
+    /** For work beside the windows. */
+    private readonly ordinary: Pool,
     private readonly identity: { readonly nodeId: string; readonly epoch: string },
     private readonly shapes: Shapes,
     /** Called when a live row is missing in its table: makes tombstones where it really is gone. */
@@ -90,12 +94,12 @@ export class PostgresFeed {
     const shapes = request.tables.flatMap((name) => this.shapes.get(name) ?? []);
     const client = await this.pool.connect();
     try {
-      const { snapshot: present, knowledge } = await beginWindow(client);
+      const { snapshot: present, knowledge, unflushed } = await beginWindow(client);
       const except = options.except(knowledge).flatMap((node) => {
         const known = knowledge[node];
         return known ? [feedName(node, known.cursor.epoch)] : [];
       });
-      const from = { client, shapes, present, knowledge, except, limit: options.limit };
+      const from = { client, shapes, present, knowledge, unflushed, except, limit: options.limit };
       return await (request.kind === 'window' ? this.openWindow(from, request.from) : this.openPiece(from, request.at));
     } catch (error) {
       await rollback(client);
@@ -103,7 +107,8 @@ export class PostgresFeed {
     }
   }
 
-  private async openWindow({ client, shapes, present, knowledge, except, limit }: Opening, from: Snapshot) {
+  private async openWindow(opening: Opening, from: Snapshot) {
+    const { client, shapes, present, knowledge, except, limit } = opening;
     if (from.xmax > present.xmax) {
       throw new Problem(
         'cloned_node',
@@ -122,14 +127,15 @@ export class PostgresFeed {
       versions: versionsWithin(shape, bounds, except),
     }));
     const head = this.head(shapes, { kind: 'window', from, to, more: cut !== null, at: null, next: null });
-    return this.outgoing(client, head, parts, cut === null ? toWire(knowledge) : null, found, from.xmax);
+    return this.outgoing(opening, head, parts, cut === null ? toWire(knowledge) : null, found, from.xmax);
   }
 
-  private async openPiece({ client, shapes, present, except, limit }: Opening, at: CopyPoint | null) {
+  private async openPiece(opening: Opening, at: CopyPoint | null) {
+    const { client, shapes, present, except, limit } = opening;
     const { parts, next, rows } = await planPiece(client, shapes, at, except, limit);
     const head = this.head(shapes, { kind: 'copy', from: present, to: present, more: next !== null, at, next });
     return this.outgoing(
-      client,
+      opening,
       head,
       parts.map((part) => ({ ...part, columns: null })),
       null,
@@ -155,7 +161,7 @@ export class PostgresFeed {
   }
 
   private outgoing(
-    client: PoolClient,
+    { client, unflushed }: Opening,
     head: WindowFrame,
     parts: readonly Part[],
     knowledge: (Frame & { type: 'end' })['knowledge'],
@@ -171,6 +177,7 @@ export class PostgresFeed {
       if (reading) client.release(true);
       else await rollback(client);
     };
+    const { ordinary } = this;
     const mend = (error: unknown) => this.mendLater(error, parts, fromXid);
     async function* frames(): AsyncGenerator<Frame> {
       if (!open) throw new Error('This window was read already');
@@ -197,6 +204,7 @@ export class PostgresFeed {
             yield frame;
           }
         }
+        await flushed(client, ordinary, unflushed);
         yield { type: 'end', rows: sent, knowledge };
         reading = false;
       } catch (error) {

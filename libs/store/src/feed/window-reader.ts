@@ -4,6 +4,7 @@ import type { Frame } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import type { TableShape } from '../table-shape';
+import { unflushed } from './durable';
 import { columnarQuery, rowsQuery, textArray, windowCondition } from './window-query';
 import { type PositionRow, positionColumns, toKnowledge } from '../positions';
 import { burst, prepared } from '../prepared';
@@ -23,6 +24,8 @@ export interface Present {
   readonly snapshot: Snapshot;
   /** How far we had come in every feed. */
   readonly knowledge: Knowledge;
+  /** Up to where the log has to be flushed before it is told; null when it is. */
+  readonly unflushed: string | null;
 }
 
 /** What a window's snapshot shows, before its rows are read. */
@@ -46,12 +49,13 @@ export async function beginWindow(client: PoolClient): Promise<Present> {
   const [, { rows }] = await burst(client, [
     { text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' },
     prepared(
-      `SELECT pg_current_snapshot()::text AS present, ${positionColumns} FROM (SELECT) AS one LEFT JOIN p2p.position ON true`,
+      `SELECT pg_current_snapshot()::text AS present, ${unflushed} AS unflushed, ${positionColumns} FROM (SELECT) AS one LEFT JOIN p2p.position ON true`,
       [],
     ),
   ]);
   const positions = rows.filter((row) => row.node !== null) as unknown as PositionRow[];
-  return { snapshot: parsePgSnapshot((rows[0] as { present: string }).present), knowledge: toKnowledge(positions) };
+  const { present, unflushed: lsn } = rows[0] as { present: string; unflushed: string | null };
+  return { snapshot: parsePgSnapshot(present), knowledge: toKnowledge(positions), unflushed: lsn };
 }
 
 /** Counts, up to `limit` + 1 a table, what `from` did not show. One statement over all tables. */
