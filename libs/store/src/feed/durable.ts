@@ -1,5 +1,5 @@
 import type { Pool } from 'pg';
-import { inTransaction, type Queryable } from '../database';
+import type { Queryable } from '../database';
 
 /**
  * SQL for how far the write-ahead log must be flushed before anybody is told of what this snapshot shows; null when it is.
@@ -21,8 +21,5 @@ export async function flushed(db: Queryable, pool: Pool, lsn: string | null): Pr
   });
   if (rows[0]!.done) return;
   // A commit that has written something is waited for; the log up to it is flushed with it.
-  await inTransaction(pool, 'BEGIN', async (client) => {
-    await client.query(`SET LOCAL synchronous_commit = 'local'`);
-    await client.query(`SELECT pg_logical_emit_message(true, 'pgmesh', '')`);
-  });
+  await pool.query(`SET LOCAL synchronous_commit = 'local'; SELECT pg_logical_emit_message(true, 'pgmesh', '')`);
 }

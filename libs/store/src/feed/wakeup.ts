@@ -114,9 +114,9 @@ export class Wakeup {
       for (let wait = pause.busy; await this.look(); wait = Math.min(wait * 1.5, pause.busyMost)) await this.rest(wait);
       await this.query(`SELECT setval('p2p.wakeup', p2p.clock() + ${2_000 * pause.idle})`);
       const quiet = !(await this.look()) && (await this.outlastOpen());
-      const rung = quiet && (await this.rest(pause.idle));
+      // Told first: the flag's own WAL would have to be flushed before anything is told of what was written by then.
+      if (quiet && (await this.rest(pause.idle))) this.ring();
       await this.query(`SELECT setval('p2p.wakeup', 1)`);
-      if (rung) this.ring();
     }
   }
 
