@@ -26,6 +26,9 @@ CREATE TABLE p2p.tracked_table (
   id          integer     PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
   relation    regclass    NOT NULL UNIQUE,
   name        text        NOT NULL COLLATE "C",
+  -- The primary key's columns, by name and by number: one that was renamed is the same, one that is another begins anew.
+  key_names   text[],
+  key_numbers text,
   backfilled  boolean     NOT NULL DEFAULT false,
   conflicts   bigint      NOT NULL DEFAULT 0,
   -- How many versions of a row p2p.history_<id> keeps with their images; 0: there is no such table (libs/store/src/sql/history.sql).

@@ -124,6 +124,16 @@ describe('Composed rows', () => {
       expect(await b!.sql(`SELECT * FROM t ORDER BY 1`)).toEqual(await a!.sql(`SELECT * FROM t ORDER BY 1`));
       await settle(a!, b!);
       expect([await pull(a!, b!), await pull(b!, a!)]).toEqual([0, 0]);
+      await expectEqual(a!, b!);
+      await a!.sql(`UPDATE t SET id = 1.000 WHERE id = 1`);
+      await settledEqual([a!, b!]);
+      await b!.sql(`DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (2.0000)`);
+      await settledEqual([a!, b!]);
+      for (const node of [a!, b!])
+        expect(await node.sql(`SELECT key1::text AS key FROM p2p.meta_1 ORDER BY key1`)).toEqual([
+          { key: '1.000' },
+          { key: '2.0000' },
+        ]);
     });
   });
 

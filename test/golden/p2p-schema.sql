@@ -91,6 +91,8 @@ TABLE tracked_table
   id integer NOT NULL
   relation regclass NOT NULL
   name text NOT NULL
+  key_names text[]
+  key_numbers text
   backfilled boolean NOT NULL DEFAULT false
   conflicts bigint NOT NULL DEFAULT 0
   max_versions integer NOT NULL DEFAULT 0

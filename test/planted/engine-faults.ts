@@ -84,8 +84,8 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'a cursor passes over what was in progress when it was taken',
     windowReader,
-    'snapshot: parsePgSnapshot((rows[0] as { present: string }).present)',
-    'snapshot: { ...parsePgSnapshot((rows[0] as { present: string }).present), xip: [] }',
+    'snapshot: parsePgSnapshot(present)',
+    'snapshot: { ...parsePgSnapshot(present), xip: [] }',
   ),
   fault(
     'a window does not look for what was in progress at its cursor',
@@ -96,8 +96,8 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'a cursor is the oldest transaction in progress',
     windowReader,
-    'snapshot: parsePgSnapshot((rows[0] as { present: string }).present)',
-    "snapshot: { xmax: BigInt((rows[0] as { present: string }).present.split(':')[0]!), xip: [] }",
+    'snapshot: parsePgSnapshot(present)',
+    "snapshot: { xmax: BigInt(present.split(':')[0]!), xip: [] }",
   ),
   fault(
     'the tables of a window are read one after another, each as it is then',

@@ -65,7 +65,7 @@ describe('Capture of any table', () => {
     await settle(a, b);
     await a.sql(`UPDATE t SET id = ${second}`);
     await settle(a, b);
-    expect((await contents(b, 't')).rows).toEqual((await contents(a, 't')).rows);
+    await expectEqual(a, b);
     await b.sql('DELETE FROM t');
     await settle(a, b);
     expect(await a.sql('SELECT x FROM t')).toEqual([]);
@@ -219,5 +219,33 @@ describe('Capture of any table', () => {
     await a.store.keepUp();
     expect(errors.at(-1)).toContain('public.u was dropped');
     expect(a.store.tables()).toEqual(['public.t']);
+  });
+
+  it('begins anew with a key that is another column of the same type, and goes on with one that is renamed', async () => {
+    const schema = `CREATE TABLE t (i int PRIMARY KEY, j int NOT NULL); INSERT INTO t SELECT i, i + 100 FROM generate_series(1, 3) AS i`;
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', schema);
+    await a.sql('DELETE FROM t WHERE i = 3');
+    await settle(a, b);
+    const stamps = `SELECT key1, stamp FROM p2p.meta_1 ORDER BY key1`;
+    const before = await a.sql(stamps);
+    for (const node of [a, b]) {
+      await node.sql('ALTER TABLE t RENAME i TO renamed');
+      await node.store.keepUp();
+    }
+    expect(await a.sql(stamps)).toEqual(before);
+    for (const node of [a, b]) {
+      await node.sql('ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (j)');
+      await node.store.keepUp();
+    }
+    await a.sql('UPDATE t SET renamed = 7 WHERE j = 101');
+    await b.sql('DELETE FROM t WHERE j = 102');
+    await settle(a, b);
+    expect(await b.sql('SELECT renamed, j FROM t')).toEqual([{ renamed: 7, j: 101 }]);
+    await expectEqual(a, b);
+    expect(await a.sql('SELECT key1, deleted FROM p2p.meta_1 ORDER BY key1')).toEqual([
+      { key1: 101, deleted: false },
+      { key1: 102, deleted: true },
+    ]);
   });
 });

@@ -24,6 +24,14 @@ export function keysEqual(
   return shape.key.map((c, i) => `${left(c, i)} OPERATOR(${c.equals}) ${right(c, i)}`).join(' AND ');
 }
 
+/**
+ * `key1 = …, ` for the columns where equal keys need not be the same bytes, as 1.0 and 1.00 are not: the metadata has the key of the
+ * version that stands. Nothing for the others.
+ */
+export function rekeyed(shape: TableShape, value: (column: KeyColumn, i: number) => string): string {
+  return shape.key.flatMap((column, i) => (column.settled ? [] : [`key${i + 1} = ${value(column, i)}, `])).join('');
+}
+
 export const inMeta = (alias: string) => (_: KeyColumn, i: number) => `${alias}.key${i + 1}`;
 export const inData = (alias: string) => (column: KeyColumn) => `${alias}.${column.ident}`;
 export const inStage = (alias: string) => (_: KeyColumn, i: number) => `${alias}.c${i + 1}`;

@@ -3,7 +3,7 @@ import type { Pool, PoolClient } from 'pg';
 import { inTransaction, sqlState } from './database';
 import type { NodeIdentity } from './identity';
 import { recordWritten } from './history/record';
-import { dataKeys, inData, inMeta, keysAfter, keysEqual, metaKeys } from './keys';
+import { dataKeys, inData, inMeta, keysAfter, keysEqual, metaKeys, rekeyed } from './keys';
 import type { TableShape } from './table-shape';
 import { fillTemplate } from './template';
 
@@ -17,10 +17,10 @@ const giveWay = `SET LOCAL lock_timeout = '400ms'`;
 
 /**
  * What an update of a version by a local write sets: the one rule for capture, backfill and reconciliation. `fields` is SQL for the
- * field stamps: none where the whole row was written.
+ * field stamps: none where the whole row was written; `rekeyed` sets keys (see rekeyed) where `excluded` has them.
  */
-export function supersession(fields = 'NULL'): string {
-  return fillTemplate('supersession.sql', { fields });
+export function supersession({ fields = 'NULL', rekeyed = '' } = {}): string {
+  return fillTemplate('supersession.sql', { fields, rekeyed });
 }
 
 /**
@@ -157,7 +157,7 @@ async function supersede(client: PoolClient, identity: NodeIdentity, shape: Tabl
   await client.query(
     `INSERT INTO ${shape.meta} AS m (${metaKeys(shape)}, stamp, origin, priority, deleted, xid)
      SELECT k.*, p2p.clock(), $1, $2, false, pg_current_xact_id() FROM (SELECT DISTINCT s.* FROM (${source}) AS s ORDER BY ${shape.key.map((_, i) => i + 1).join(', ')}) AS k
-     ON CONFLICT (${metaKeys(shape)}) DO UPDATE SET ${supersession()}`,
+     ON CONFLICT (${metaKeys(shape)}) DO UPDATE SET ${supersession({ rekeyed: rekeyed(shape, inMeta('excluded')) })}`,
     [identity.origin, identity.priority],
   );
   await client.query(

@@ -3,7 +3,7 @@ import { escapeLiteral, type Pool, type PoolClient } from 'pg';
 import { inTransaction, type Queryable } from './database';
 import { captureHistory, historyTableStatement, noHistory, prints, printsStatement } from './history/capture-block';
 import type { NodeIdentity } from './identity';
-import { dataKeys, inData, inMeta, keysEqual, metaKeys } from './keys';
+import { dataKeys, inData, inMeta, keysEqual, metaKeys, rekeyed } from './keys';
 import { supersession } from './reconcile';
 import { readShapes, type TableShape } from './table-shape';
 import { fillTemplate } from './template';
@@ -38,8 +38,9 @@ export async function track(
         `${shape.name} has lost its primary key. Its changes wait here until it has one: ALTER TABLE ${shape.name} ADD PRIMARY KEY (…);`,
       );
     }
+    const moved = await notePrimaryKey(client, shape);
     if (made) await client.query(trackStatement(shape));
-    else await followKey(client, shape);
+    else await followKey(client, shape, moved);
     await followHistory(client, shape, found.maxVersions);
     if (namesColumns(shape, keepsFields)) await followColumns(client, shape);
     await client.query(captureStatement(shape, identity, keepsFields(shape)));
@@ -116,21 +117,35 @@ async function dropHas(db: Queryable, { id }: Pick<TableShape, 'id'>, kept: stri
   for (const { signature } of rows) await db.query(`DROP FUNCTION ${signature}`);
 }
 
+/** Notes which columns are the primary key. True when they are others than they were: neither of the same names nor the same renamed. */
+async function notePrimaryKey(client: PoolClient, { id, oid, key }: TableShape): Promise<boolean> {
+  const names = key.map(({ name }) => name);
+  const { rows } = await client.query<{ names: string[] | null; same: boolean }>(
+    `UPDATE p2p.tracked_table AS t SET key_names = $3, key_numbers = i.indkey::text
+     FROM pg_index AS i, p2p.tracked_table AS before
+     WHERE t.id = $1 AND before.id = $1 AND i.indrelid = $2 AND i.indisprimary
+     RETURNING before.key_names AS names, before.key_numbers = i.indkey::text AS same`,
+    [id, oid, names],
+  );
+  const before = rows[0];
+  return before !== undefined && before.names !== null && !before.same && before.names.join('\n') !== names.join('\n');
+}
+
 /**
  * Makes the metadata's key columns what the table's key has become: retyped where the values allow it (the versions stay), made
  * anew, without any, where the key is of other columns.
  */
-async function followKey(client: PoolClient, shape: TableShape): Promise<void> {
+async function followKey(client: PoolClient, shape: TableShape, moved: boolean): Promise<void> {
   const { rows } = await client.query<{ type: string }>(
     `SELECT format_type(atttypid, -1) AS type FROM pg_attribute
      WHERE attrelid = $1::regclass AND attname ~ '^key[0-9]+$' AND NOT attisdropped ORDER BY attnum`,
     [shape.meta],
   );
   const same = rows.length === shape.key.length && shape.key.every((column, i) => column.base === rows[i]!.type);
-  if (same) return;
+  if (same && !moved) return;
   const kept = `SELECT to_regclass('${shape.history}') IS NOT NULL AS found`;
   const history = (await client.query<{ found: boolean }>(kept)).rows[0]!.found;
-  if (rows.length !== shape.key.length) {
+  if (moved || rows.length !== shape.key.length) {
     await client.query(`DROP TABLE ${shape.meta}`);
     await client.query('UPDATE p2p.tracked_table SET tracked_at = clock_timestamp() WHERE id = $1', [shape.id]);
     await client.query('DELETE FROM p2p.conflict WHERE table_id = $1', [shape.id]);
@@ -208,6 +223,7 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity,
     keyTypes: shape.key.map((column) => column.type).join(', '),
     dataIsArgument: keysEqual(shape, inData('d'), (_, i) => `$${i + 1}`),
   });
+  const keys = rekeyed(shape, inMeta('excluded'));
   const places = {
     id: String(shape.id),
     name: shape.name,
@@ -227,18 +243,19 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity,
     dataIsMeta: keysEqual(shape, inData('d'), inMeta('m')),
     origin: escapeLiteral(origin),
     priority: String(priority),
-    supersession: supersession(),
+    supersession: supersession({ rekeyed: keys }),
+    keyless: supersession(),
   };
   const update = fillTemplate('capture-update.sql', {
     ...places,
-    supersessionByUpdate: supersession(),
+    supersessionByUpdate: supersession({ rekeyed: keys }),
     fieldsColumn: '',
     keptFields: '',
   });
   const updateWithFields = () =>
     fillTemplate('capture-update.sql', {
       ...places,
-      supersessionByUpdate: supersession(fieldsOfUpdate),
+      supersessionByUpdate: supersession({ fields: fieldsOfUpdate, rekeyed: keys }),
       fieldsColumn: ', fields',
       keptFields: `, ${keptFields(shape)}`,
     });

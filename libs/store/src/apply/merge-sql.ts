@@ -1,5 +1,5 @@
 import { printed, sizeOf } from '../feed/window-query';
-import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, stagedKeys } from '../keys';
+import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, rekeyed, stagedKeys } from '../keys';
 import type { Column, TableShape } from '../table-shape';
 import { impostorQuery } from './same-name';
 import { unknownOwnQuery } from './own-name';
@@ -70,7 +70,7 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
     survey: `SELECT ${soundnessOf(stage, origin)} FROM (${source}) AS s`,
     // A metadata row that somebody else changes meanwhile is judged again by the UPDATE itself, in its newest version.
     mark: `WITH marked AS (
-        UPDATE ${shape.meta} AS m SET stamp = s.v1, origin = s.v2, priority = s.v3, past = s.v4, fields = s.v5, siblings = NULL,
+        UPDATE ${shape.meta} AS m SET ${rekeyed(shape, inStage('s'))}stamp = s.v1, origin = s.v2, priority = s.v3, past = s.v4, fields = s.v5, siblings = NULL,
           deleted = s.v7, via = ${via}, xid = pg_current_xact_id()
         FROM (${source}) AS s WHERE ${metaIsStaged} AND (${verdict}) = 'newer' RETURNING m.deleted
       )

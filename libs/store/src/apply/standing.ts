@@ -2,7 +2,7 @@ import { type RowImage, type RowState, sameFields, sameVersion } from '@pgmesh/c
 import type { PoolClient } from 'pg';
 import { sqlState } from '../database';
 import { recordSets } from '../history/record';
-import { inData, inMeta, keysEqual } from '../keys';
+import { inData, inMeta, keysEqual, rekeyed } from '../keys';
 import type { Column, TableShape } from '../table-shape';
 import { typed } from '../typed-text';
 import { type Judgement, refusedBy } from './judge';
@@ -138,13 +138,26 @@ async function keep(
     const { stamp, origin, priority, past } = toStored(main);
     const others = composed ? state : state.filter((one) => !sameVersion(one, main));
     const siblings = others.length > 0 ? others.map(toStored) : null;
-    return { key, stamp, origin, priority, past, fields, deleted: image === null, siblings, via: asSent ? via : null };
+    // Equal keys may be other bytes: 1.0 and 1.00.
+    const shown = shape.key.map(({ name }, i) => image?.[name] ?? key[i]);
+    return {
+      key,
+      shown,
+      stamp,
+      origin,
+      priority,
+      past,
+      fields,
+      deleted: image === null,
+      siblings,
+      via: asSent ? via : null,
+    };
   });
   await client.query(
-    `UPDATE ${shape.meta} AS m SET stamp = r.stamp, origin = r.origin, priority = r.priority, past = r.past, fields = r.fields,
+    `UPDATE ${shape.meta} AS m SET ${rekeyed(shape, (column, i) => typed(column, `(r.shown ->> ${i})`))}stamp = r.stamp, origin = r.origin, priority = r.priority, past = r.past, fields = r.fields,
        deleted = r.deleted, siblings = r.siblings, xid = pg_current_xact_id(), via = r.via
      FROM jsonb_to_recordset($1::jsonb) AS r
-       (key jsonb, stamp int8, origin text, priority int4, past jsonb, fields jsonb, deleted bool, siblings jsonb, via text)
+       (key jsonb, shown jsonb, stamp int8, origin text, priority int4, past jsonb, fields jsonb, deleted bool, siblings jsonb, via text)
      WHERE ${keysEqual(shape, inMeta('m'), inRecord)}`,
     [JSON.stringify(records)],
   );

@@ -16,7 +16,7 @@ ELSIF TG_OP = 'DELETE' THEN
   ON CONFLICT ({{keys}}) DO UPDATE SET {{supersession}} WHERE m.xid <> excluded.xid OR NOT {{has}}({{keyOfMeta}});
 ELSE
   -- The table is locked against everyone. A snapshot older than that lock does not see all live rows: the node sweeps up.
-  UPDATE {{meta}} AS m SET {{supersession}}
+  UPDATE {{meta}} AS m SET {{keyless}}
   FROM (VALUES (now_us, {{origin}}, {{priority}}, true, pg_current_xact_id())) AS excluded (stamp, origin, priority, deleted, xid)
   WHERE NOT m.deleted AND NOT EXISTS (SELECT FROM {{relation}} AS d WHERE {{dataIsMeta}});
   IF current_setting('transaction_isolation') <> 'read committed' THEN
