@@ -2,6 +2,7 @@ export * from './check-resolver';
 export * from './cursor';
 export * from './decoded';
 export * from './field-stamps';
+export * from './holders';
 export * from './jsonb-object';
 export * from './knowledge';
 export * from './max-versions';
