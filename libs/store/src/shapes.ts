@@ -1,15 +1,23 @@
 import type { Pool } from 'pg';
+import { type Constraints, noConstraints, readConstraints } from './parking/constraints';
 import { readShapes, type TableShape } from './table-shape';
 
 /** The shared tables as we last saw them; one that lost its primary key is left out until it has one. Read anew when a query finds that one has changed (trap 32). */
 export class Shapes {
   private byName: ReadonlyMap<string, TableShape> = new Map();
+  private between: Constraints = noConstraints;
 
   constructor(private readonly pool: Pool) {}
 
   async refresh(): Promise<void> {
     const shapes = (await readShapes(this.pool)).filter(({ key }) => key.length > 0);
+    this.between = await readConstraints(this.pool);
     this.byName = new Map(shapes.map((shape) => [shape.name, shape]));
+  }
+
+  /** The constraints between rows, as we last saw them. */
+  get constraints(): Constraints {
+    return this.between;
   }
 
   get all(): readonly TableShape[] {

@@ -15,6 +15,8 @@ interface ConcurrentRow extends KeptRow {
   key: string[];
   /** Whether it came with this very window, for the first time. */
   fresh: boolean;
+  /** Whether the table has a row for it all the same. */
+  unversioned: boolean;
   v1: number;
   v2: string;
   v3: number;
@@ -45,6 +47,8 @@ export const notedMost = 1000;
  * Merges the rows whose versions are concurrent with ours: the union of both sets less what is covered, and the visible row by
  * the strategy. The only place where rows become JavaScript objects; a thousand at a time, or as many as fit into
  * some megabytes.
+ *
+ * @param collision what to throw where a row of ours has no version
  */
 export async function resolveConcurrent(
   client: PoolClient,
@@ -52,6 +56,7 @@ export async function resolveConcurrent(
   statements: MergeStatements,
   via: string,
   judge: Judge,
+  collision: () => Error,
 ): Promise<Resolution> {
   let changed = 0;
   let conflicts = 0;
@@ -65,6 +70,7 @@ export async function resolveConcurrent(
     const { rows } = await client.query<ConcurrentRow>(text, [...stage.literals, ...after]);
     if (rows.some(({ key }, i) => i > 0 && key.every((part, k) => part === rows[i - 1]!.key[k])))
       throw repeatedKeys(stage);
+    if (rows.some(({ unversioned }) => unversioned)) throw collision();
     const merged = rows.map((row) => mergeRow(stage.shape, judge, row));
     const settled = await settle(client, stage.shape, merged, via);
     changed += settled.changed.filter(({ fresh }) => !fresh).length;
@@ -97,13 +103,15 @@ function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow): MergedRo
     deleted: row.v7,
     image: row.staged,
   };
-  const [ours, theirs] = [stateOf(row), stateOf(arrived)];
+  const ours = row.fresh ? [] : stateOf(row);
+  const theirs = stateOf(arrived);
   if (!theirs.every(soundFields)) throw impossibleFields(shape);
   const state = mergeStates(ours, theirs);
   return {
     key: row.key,
     state,
-    before: row,
+    // Nothing of a row that has just come is in the table yet.
+    before: row.fresh ? { ...row, deleted: true } : row,
     asSent: hasState(arrived, state),
     fresh: row.fresh,
     conflict: state.length > 1 && (row.fresh || state.length > ours.length),
