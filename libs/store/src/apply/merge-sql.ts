@@ -98,14 +98,13 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
       SELECT ${values} FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} WHERE NOT s.v7 AND ${won}
         AND NOT EXISTS (SELECT FROM ${shape.relation} AS d WHERE ${dataIsStaged}) ORDER BY ${order}
       ON CONFLICT (${keys}) DO NOTHING`,
-    // Of several versions the sender's row is not looked at: it is judged which of them stands here.
     putNew: (careful) => `INSERT INTO ${shape.relation} (${idents}) OVERRIDING SYSTEM VALUE
-      SELECT ${values} FROM (${source}) AS s WHERE NOT s.v7 AND s.v6 IS NULL${careful ? ` AND ${isNew} ORDER BY ${order} ON CONFLICT (${keys}) DO NOTHING` : ''}`,
+      SELECT ${values} FROM (${source}) AS s WHERE NOT s.v7${careful ? ` AND ${isNew} ORDER BY ${order} ON CONFLICT (${keys}) DO NOTHING` : ''}`,
     markNew: (careful) => `WITH fresh AS (
         INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, past, fields, siblings, deleted, via, xid)
         SELECT ${order}, s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${via}, pg_current_xact_id() FROM (${source}) AS s
         ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted, siblings
-      ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted AND siblings IS NULL) AS live, count(siblings) AS several FROM fresh`,
+      ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live, count(siblings) AS several FROM fresh`,
     unknownOwn: unknownOwnQuery(stage, origin),
     repeated: `SELECT FROM (${source}) AS s GROUP BY ${order} HAVING count(*) > 1 LIMIT 1`,
     impostor: impostorQuery(stage),
@@ -165,7 +164,7 @@ function concurrentQuery({ shape, columns, source, literals }: Stage, after: boo
           OVER (ORDER BY ${order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
       FROM found AS c
     )
-    SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found, c.fresh, c.fresh AND c.d1 IS DISTINCT FROM NULL AS unversioned,
+    SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found, c.fresh, c.fresh AND c.deleted AND c.d1 IS DISTINCT FROM NULL AS unversioned,
       c.stamp, c.origin, c.priority, c.past, c.fields, c.siblings, c.deleted, ${imageOf(ours)} AS image,
       c.v1, c.v2, c.v3, c.v4, c.v5, c.v6, c.v7, ${imageOf(theirs)} AS staged
     FROM sized AS c WHERE c.bytes_before < ${concurrentBytes} ORDER BY ${order}`;

@@ -15,7 +15,7 @@ interface ConcurrentRow extends KeptRow {
   key: string[];
   /** Whether it came with this very window, for the first time. */
   fresh: boolean;
-  /** Whether the table has a row for it all the same. */
+  /** Whether the table has a row that nothing was known of. */
   unversioned: boolean;
   v1: number;
   v2: string;
@@ -103,15 +103,13 @@ function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow): MergedRo
     deleted: row.v7,
     image: row.staged,
   };
-  const ours = row.fresh ? [] : stateOf(row);
-  const theirs = stateOf(arrived);
+  const [ours, theirs] = [stateOf(row), stateOf(arrived)];
   if (!theirs.every(soundFields)) throw impossibleFields(shape);
   const state = mergeStates(ours, theirs);
   return {
     key: row.key,
     state,
-    // Nothing of a row that has just come is in the table yet.
-    before: row.fresh ? { ...row, deleted: true } : row,
+    before: row,
     asSent: hasState(arrived, state),
     fresh: row.fresh,
     conflict: state.length > 1 && (row.fresh || state.length > ours.length),
