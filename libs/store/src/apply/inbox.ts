@@ -6,7 +6,7 @@ import type { Connections } from '../connections';
 import { refusesRow, rethrowAway, sqlState } from '../database';
 import type { Changed } from '../parking/record';
 import { Settlement } from '../parking/settlement';
-import { assertConstraints, otherConstraints, unmetReference } from '../parking/watch';
+import { assertConstraints, otherConstraints, unmetReference, unsettled } from '../parking/watch';
 import { readKnowledge, readPosition } from '../positions';
 import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
@@ -326,7 +326,7 @@ const retried = new Set(['40001', '40P01', '55P03', '23505', '23P01', unmetRefer
 /** Whether a constraint is in the way of a row: then it is decided anew which stand. A key may be one that is being written just now. */
 function isInTheWay(state: string | undefined, careful: boolean): boolean {
   if (state === '23505') return careful;
-  return refusesRow(state) || state === '23P01' || state === unmetReference;
+  return refusesRow(state) || state === '23P01' || state === unmetReference || state === unsettled;
 }
 
 async function expectHead(source: AsyncIterator<Frame>, nodeId: string): Promise<WindowFrame> {
