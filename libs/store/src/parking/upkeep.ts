@@ -3,9 +3,9 @@ import type { Pool } from 'pg';
 import { fingerprintOf } from '../table-shape';
 import { windowCondition } from '../feed/window-query';
 import type { Shapes } from '../shapes';
-import { connected } from './constraints';
+import { connected, watched } from './constraints';
 import { type Changed, noChange } from './record';
-import { parkedTables } from './watch';
+import { affects, parkedTables } from './watch';
 
 /** Milliseconds at least between two settlements, and how many times as long as one took. */
 const pause = { least: 100, times: 5 };
@@ -99,9 +99,14 @@ export class ParkingUpkeep {
     if (this.seen === null || this.seen.definitions !== present.definitions) return true;
     if (formatSnapshot(this.seen.at) === formatSnapshot(present.at)) return false;
     const args = { from: '$1::xid8', below: null, xip: '$2::xid8[]', except: `'{}'::text[]` };
-    const some = this.shapes.all
+    const { shapes } = this;
+    const some = shapes.all
       .filter(({ id }) => tables.has(id))
-      .map((shape) => `EXISTS (SELECT FROM ${windowCondition(shape, 'v.xid', args)} AS n)`);
+      .map((shape) =>
+        watched(shapes.constraints, shape.id)
+          ? affects(shapes, shape, windowCondition(shape, 'v.*', args))
+          : `EXISTS (SELECT FROM ${windowCondition(shape, 'v.xid', args)} AS n)`,
+      );
     const { xmax, xip } = this.seen.at;
     const { rows } = await this.pool.query<{ news: boolean }>(`SELECT ${some.join(' OR ')} AS news`, [
       String(xmax),
