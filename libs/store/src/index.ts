@@ -12,4 +12,7 @@ export { type Renamed, renameWriter } from './rename-writer';
 export { PostgresStore, PreflightError, type StoreHealth, type StoreOptions } from './postgres-store';
 export type { Finding } from './preflight';
 export type { WhyView } from './row-why';
+export { interleaveSequences, listSequences, type SequencesOptions, type SequencesView } from './sequences/commands';
+export type { Interleaved } from './sequences/interleave';
+export type { SequenceView } from './sequences/report';
 export type { TableShape } from './table-shape';
