@@ -12,7 +12,7 @@ export interface FedColumn {
   readonly sequence: string | null;
   /** Whether the column has the numbers as they were drawn. They may be part of a text, or of a formula, as well. */
   readonly plain: boolean;
-  /** Whether an index finds the column's highest value. */
+  /** Whether one index finds the column's highest value: of a partitioned table each partition has its own. */
   readonly indexed: boolean;
   readonly increment: bigint;
   readonly start: bigint;
@@ -69,7 +69,7 @@ const fedColumnsQuery = `
   SELECT f.root::int8 AS relation, format('%I.%I', n.nspname, c.relname) AS "table", a.attname AS "column", quote_ident(a.attname) AS ident,
     CASE WHEN q.oid IS NOT NULL THEN format('%I.%I', m.nspname, q.relname) END AS sequence,
     f.plain AND b.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype) AS plain,
-    EXISTS (SELECT FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_am AS e ON e.oid = i.relam
+    c.relkind = 'r' AND EXISTS (SELECT FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_am AS e ON e.oid = i.relam
       WHERE x.indrelid = f.root AND x.indkey[0] = a.attnum AND x.indpred IS NULL AND x.indisvalid AND e.amname = 'btree') AS indexed,
     coalesce(s.seqincrement, 1)::text AS increment, coalesce(s.seqstart, 1)::text AS start,
     greatest(s.seqmin, CASE b.base WHEN 'int2'::regtype THEN -32768 WHEN 'int4'::regtype THEN -2147483648 ELSE -9223372036854775808 END)::text AS min,

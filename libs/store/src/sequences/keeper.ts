@@ -10,6 +10,9 @@ import { readSlot } from './slot';
 /** For how long rows may have arrived before the sequences are looked at, in milliseconds: a merge does not wait for it. */
 const delay = 100;
 
+/** Between two looks at the sequences, in the time that a look takes. */
+const rest = 10;
+
 /** As many numbers are drawn and thrown away, which keeps nobody waiting (5 ms); beyond that the sequence is locked and set. */
 const mostDrawn = 10_000n;
 
@@ -29,6 +32,7 @@ export class SequenceKeeper {
   /** By column: all that was written below this transaction id has been looked at. */
   #looked = new Map<string, string>();
   #timer: NodeJS.Timeout | null = null;
+  #delay = delay;
   #working: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -64,7 +68,7 @@ export class SequenceKeeper {
     this.#timer = setTimeout(() => {
       this.#timer = null;
       void this.#inTurn(() => this.#advance());
-    }, delay);
+    }, this.#delay);
     this.#timer.unref();
   }
 
@@ -83,6 +87,7 @@ export class SequenceKeeper {
 
   async #advance(): Promise<void> {
     if (this.#fed.length === 0) return;
+    const begun = performance.now();
     const { rows } = await this.pool.query<{ xmin: string }>(
       'SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin',
     );
@@ -92,6 +97,7 @@ export class SequenceKeeper {
         if (await this.#advanceOne(fed)) this.#looked.set(nameOf(fed), rows[0]!.xmin);
       });
     }
+    this.#delay = Math.max(delay, rest * (performance.now() - begun));
   }
 
   /** Whether the sequence is ahead now. */
