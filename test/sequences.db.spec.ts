@@ -205,7 +205,7 @@ describe('trap 27: pgmesh sequences', () => {
     const done = await interleave(node, second);
     expect(done.map(({ outcome }) => outcome)).toEqual(['refused', 'refused']);
     expect(done[0]!.detail).toMatch(
-      /t_n_seq has no number left for slot 2 of 3 before its end at 32767\. Make room in public\.t\.n/,
+      /t_n_seq has no number left for slot 2 of 3 before its end at 32767, beyond all of public\.t\.n, which has 32766\./,
     );
     expect(done[1]!.detail).toMatch(/wide has no number left .* at 32767/);
     expect(await node.sql('SELECT seqincrement::int FROM pg_sequence ORDER BY 1 LIMIT 2')).toEqual([
@@ -387,6 +387,26 @@ describe('trap 27: a sequence is brought ahead', () => {
     expect(await drawn(a, 'INSERT INTO t (grp) VALUES (1)', 1)).toEqual([16]);
   });
 
+  it('by its new steps, when it has been interleaved beside the node that looks after it', async () => {
+    const schema = 'CREATE TABLE t (n serial PRIMARY KEY)';
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', schema);
+    await interleave(b, second);
+    await a.sql('INSERT INTO t VALUES (900000), (900002), (900005)');
+    await pull(a, b);
+    const end = Date.now() + 20_000;
+    while (Date.now() < end) {
+      await b.store.keepUp();
+      const [{ last }] = (await b.sql<{ last: number }>('SELECT last_value::int AS last FROM t_n_seq')) as [
+        { last: number },
+      ];
+      if (last > 900_000) break;
+    }
+    // 900002 and 900005 are of its own slot; 900000 is not.
+    expect(await drawn(b, 'INSERT INTO t DEFAULT VALUES', 2)).toEqual([900_008, 900_011]);
+    expect(await collisions(b)).toEqual([]);
+  });
+
   it('by hand in steps, it keeps to them', async () => {
     const schema = 'CREATE TABLE t (n serial PRIMARY KEY); ALTER SEQUENCE t_n_seq INCREMENT BY 2';
     await using a = await storeNode('a', schema);
@@ -410,8 +430,42 @@ describe('trap 27: a sequence is brought ahead', () => {
     const schema = 'CREATE TABLE t (n smallserial PRIMARY KEY)';
     await using a = await storeNode('a', schema);
     await using b = await storeNode('b', schema);
+    await b.sql(`SELECT setval('t_n_seq', 32766)`);
     await a.sql('INSERT INTO t VALUES (32767)');
     await bring(a, b);
     await expect(drawn(b, 'INSERT INTO t DEFAULT VALUES', 1)).rejects.toThrow(/reached maximum value of sequence/);
+  });
+
+  it.each([
+    ['up', '', 32767, 1],
+    ['down', '; ALTER SEQUENCE t_n_seq INCREMENT BY -1 MINVALUE -32768 MAXVALUE -1 START WITH -1 RESTART', -32768, -1],
+  ])('not to the end for a row with the very last number, until it counts %s to there', async (_, more, end, sign) => {
+    const schema = `CREATE TABLE t (grp int, n smallserial, PRIMARY KEY (grp, n))${more}`;
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', schema);
+    const insert = 'INSERT INTO t (grp) VALUES (1)';
+    await a.sql('INSERT INTO t SELECT 1, $1::int - $2 * i FROM generate_series(0, 4) AS i', [end, sign]);
+    await bring(a, b);
+    expect(await drawn(b, insert, 1)).toEqual([sign]);
+    for (const away of [3_000, 300, 70]) {
+      await b.sql(`SELECT setval('t_n_seq', $1)`, [end - sign * away]);
+      await b.store.keepUp();
+      expect(await drawn(b, insert, 1)).toEqual([end - sign * (away - 1)]);
+    }
+    await b.sql(`SELECT setval('t_n_seq', $1)`, [end - sign * 40]);
+    await b.store.keepUp();
+    await expect(drawn(b, insert, 1)).rejects.toThrow(/reached m..imum value of sequence/);
+  });
+
+  it('beyond the numbers of rows that were deleted: they are not given to others', async () => {
+    const schema = 'CREATE TABLE t (n serial PRIMARY KEY)';
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', schema);
+    await drawn(a, 'INSERT INTO t DEFAULT VALUES', 5);
+    await bring(a, b);
+    await a.sql('INSERT INTO t DEFAULT VALUES');
+    await a.sql('DELETE FROM t');
+    await bring(a, b);
+    expect(await drawn(b, 'INSERT INTO t DEFAULT VALUES', 1)).toEqual([7]);
   });
 });

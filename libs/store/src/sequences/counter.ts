@@ -40,41 +40,83 @@ export function isInterleaved(fed: FedColumn, next: bigint, slot: Slot): boolean
 /** Where a sequence that has come to its end begins again. */
 export const roundTo = (fed: FedColumn): bigint => (isAscending(fed) ? fed.min : fed.max);
 
-export interface CounterQuery {
-  /** `own`: of the numbers that the sequence itself would draw, and has not drawn yet. Those between its steps are others'. */
-  readonly highest: 'all' | 'own';
-  /** The rows to look at, as a query that gives their `value`; the table's unless given. */
-  readonly rows?: string;
+/** Where the sequence stands; of the column nothing is read. */
+export const readNext = (db: Queryable, fed: Counted): Promise<Counter> =>
+  read(db, fed, 'SELECT NULL::text AS highest');
+
+/** Where the sequence stands, and how far the column is, by whoever's numbers. */
+export const readCounter = (db: Queryable, fed: Counted): Promise<Counter> =>
+  read(db, fed, highestQuery(fed, valuesOf(fed), [fed.min, fed.max]));
+
+/**
+ * The same by the numbers alone that the sequence itself would draw, and has not drawn yet: those between its steps are others'. And
+ * within its reach. `rows` gives the rows to look at, as a query of their `value`; they are the table's unless given.
+ */
+export async function readOwnCounter(
+  db: Queryable,
+  fed: Counted,
+  rows: (reach: bigint) => string | null = () => null,
+): Promise<Counter & { readonly reach: bigint }> {
+  const { next } = await readNext(db, fed);
+  const reach = reachOf(fed, next);
+  const [bounds, ahead, stride] = isAscending(fed)
+    ? ([[fed.min, reach], '>=', fed.increment] as const)
+    : ([[reach, fed.max], '<=', -fed.increment] as const);
+  const conditions = [
+    `v.value ${ahead} s.last_value`,
+    ...(stride === 1n ? [] : [`mod(v.value::numeric - s.last_value, ${stride}) = 0`]),
+  ];
+  return { ...(await read(db, fed, highestQuery(fed, rows(reach) ?? valuesOf(fed), bounds, conditions))), reach };
 }
 
-/** Where the sequence stands, and how far the column is. */
-export async function readCounter(db: Queryable, fed: Counted, query: CounterQuery): Promise<Counter> {
+/** Keeps others from drawing until the transaction ends, when those have ended who have drawn. Nothing else of it changes. */
+export async function lockSequence(db: Queryable, { sequence, cycle }: Counted, patience: string): Promise<void> {
+  const asItIs = cycle ? 'CYCLE' : 'NO CYCLE';
+  await db.query(`SET LOCAL lock_timeout = '${patience}'; ALTER SEQUENCE ${sequence} ${asItIs}`);
+}
+
+async function read(db: Queryable, { sequence, increment }: Counted, highestOf: string): Promise<Counter> {
   const { rows } = await db.query<CounterRow>(
-    `SELECT s.last_value::text, s.is_called, h.highest::text FROM ${fed.sequence} AS s, LATERAL (${highestQuery(fed, query)}) AS h`,
+    `SELECT s.last_value::text, s.is_called, h.highest::text FROM ${sequence} AS s, LATERAL (${highestOf}) AS h`,
   );
   const { last_value, is_called, highest } = rows[0]!;
   const at = BigInt(last_value);
   return {
     last: is_called ? at : null,
-    next: is_called ? at + fed.increment : at,
+    next: is_called ? at + increment : at,
     highest: highest === null ? null : BigInt(highest),
   };
 }
 
-/** What the sequence cannot draw, being out of its range or no whole number, does not count. */
-function highestQuery(fed: Counted, { highest, rows }: CounterQuery): string {
-  if (!fed.plain) return 'SELECT NULL AS highest';
-  const [furthest, ahead, stride] = isAscending(fed) ? ['max', '>=', fed.increment] : ['min', '<=', -fed.increment];
-  const conditions = [`v.value BETWEEN '${fed.min}'::int8 AND '${fed.max}'::int8`];
-  if (highest === 'own') conditions.push(`v.value ${ahead} s.last_value`);
-  if (highest === 'own' && stride !== 1n) conditions.push(`mod(v.value::numeric - s.last_value, ${stride}) = 0`);
-  const from = rows ?? `SELECT t.${fed.ident} AS value FROM ${fed.table} AS t`;
-  return `SELECT trunc(${furthest}(v.value)::numeric)::int8 AS highest FROM (${from}) AS v WHERE ${conditions.join(' AND ')}`;
+const valuesOf = ({ table, ident }: Counted): string => `SELECT t.${ident} AS value FROM ${table} AS t`;
+
+/** What lies out of the bounds, or is no whole number, does not count. */
+function highestQuery(
+  fed: Counted,
+  rows: string,
+  [from, to]: readonly [bigint, bigint],
+  conditions: readonly string[] = [],
+): string {
+  if (!fed.plain) return 'SELECT NULL::text AS highest';
+  const where = [`v.value BETWEEN '${from}'::int8 AND '${to}'::int8`, ...conditions].join(' AND ');
+  return `SELECT trunc(${isAscending(fed) ? 'max' : 'min'}(v.value)::numeric)::int8 AS highest FROM (${rows}) AS v WHERE ${where}`;
 }
 
 /** Whether the table has a number that the sequence is still to draw: an insert would fail. */
 export const isBehind = (fed: FedColumn, { next, highest }: Counter): boolean =>
   highest !== null && !isBeyond(fed, next, highest);
+
+/**
+ * How far a sequence follows the numbers in its column. A row with the very last number, as some applications have one, would leave it
+ * none: a 64th of all stays before it, and less by and by as the sequence itself comes near. It is an eighth away from what it passes
+ * over, so that it is looked at again long before it could be drawn.
+ */
+export function reachOf(fed: FedColumn, next: bigint): bigint {
+  const left = isAscending(fed) ? fed.max - next : next - fed.min;
+  let spare = (fed.max - fed.min) / 64n;
+  while (spare > 0n && left <= 8n * spare) spare /= 8n;
+  return isAscending(fed) ? fed.max - spare : fed.min + spare;
+}
 
 /** Where a sequence that is to be interleaved goes on: beyond all that it drew and that the table has. Null: there is no room left. */
 export function restartOf(fed: FedColumn, { last, next, highest }: Counter, slot: Slot): bigint | null {

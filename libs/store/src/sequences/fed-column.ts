@@ -42,6 +42,15 @@ export async function readFedColumns(db: Queryable, relations: readonly number[]
   }));
 }
 
+/** The steps in which a sequence counts as of now. */
+export async function readIncrement(db: Queryable, sequence: string): Promise<bigint> {
+  const { rows } = await db.query<{ increment: string }>(
+    'SELECT seqincrement::text AS increment FROM pg_sequence WHERE seqrelid = $1::regclass',
+    [sequence],
+  );
+  return BigInt(rows[0]!.increment);
+}
+
 const fedColumnsQuery = `
   WITH RECURSIVE base AS (
     SELECT t.oid AS type, t.oid AS base FROM pg_type AS t WHERE t.typtype <> 'd'

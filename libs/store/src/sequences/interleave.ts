@@ -3,11 +3,14 @@ import type { Pool } from 'pg';
 import { inTransaction, type Queryable, sqlState } from '../database';
 import {
   type Counted,
+  type Counter,
   furthest,
   isAscending,
   isBehind,
   isInterleaved,
+  lockSequence,
   readCounter,
+  readOwnCounter,
   restartOf,
   roundTo,
 } from './counter';
@@ -28,7 +31,8 @@ export interface Interleaved {
 /** For how long writers may be kept waiting behind a transaction that has drawn from the sequence. */
 const patience = '5s';
 
-const lockNotAvailable = '55P03';
+/** Lock not available, deadlock. */
+const waits = new Set(['55P03', '40P01']);
 
 /**
  * Lets a sequence draw the numbers of one slot only, from the next one on that is beyond all that it drew and that its columns
@@ -55,19 +59,18 @@ export async function interleave(
     const done = await inTransaction(pool, 'BEGIN', async (client) => {
       if (await standsInSlot(client, columns, slot)) return null;
       // Its lock waits for those who have drawn a number and not yet written it, and lets nobody draw until the commit.
-      await client.query(
-        `SET LOCAL lock_timeout = '${patience}'; ALTER SEQUENCE ${sequence} INCREMENT BY ${increment}`,
-      );
-      const restart = await restartIn(client, columns, slot);
+      await lockSequence(client, columns[0]!, patience);
+      const counters = await countersIn(client, columns);
+      const restart = restartBeyond(counters, slot);
       if (restart !== null) await client.query(statementFor(columns[0]!, slot, restart));
-      return { restart };
+      return { restart, counters };
     });
     if (done === null) return { ...told, outcome: 'unchanged', next: null, detail: null };
     if (done.restart !== null) return { ...told, outcome: 'interleaved', next: String(done.restart), detail: null };
-    return not('refused', fullDetail(columns, slot));
+    return not('refused', fullDetail(done.counters, slot));
   } catch (error) {
     const state = sqlState(error);
-    if (state === lockNotAvailable) {
+    if (state !== undefined && waits.has(state)) {
       return not(
         'busy',
         `A transaction that has drawn from ${sequence} is open for longer than ${patience}. Writers are not kept waiting for it: ` +
@@ -83,21 +86,30 @@ export async function interleave(
 
 async function standsInSlot(db: Queryable, columns: readonly Counted[], slot: Slot): Promise<boolean> {
   for (const fed of columns) {
-    const counter = await readCounter(db, fed, { highest: 'own' });
+    const counter = await readOwnCounter(db, fed);
     if (!isInterleaved(fed, counter.next, slot) || (!fed.cycle && isBehind(fed, counter))) return false;
   }
   return true;
 }
 
+interface Standing {
+  readonly fed: Counted;
+  readonly counter: Counter;
+}
+
+async function countersIn(db: Queryable, columns: readonly Counted[]): Promise<Standing[]> {
+  const all: Standing[] = [];
+  for (const fed of columns) all.push({ fed, counter: await readCounter(db, fed) });
+  return all;
+}
+
 /** The furthest of what its columns ask for; null when one has no room. */
-async function restartIn(db: Queryable, columns: readonly Counted[], slot: Slot): Promise<bigint | null> {
-  let restart: bigint | null = null;
-  for (const fed of columns) {
-    const asked = restartOf(fed, await readCounter(db, fed, { highest: 'all' }), slot);
-    if (asked === null) return null;
-    restart = restart === null ? asked : furthest(fed, restart, asked);
-  }
-  return columns.every(({ min, max }) => restart! >= min && restart! <= max) ? restart : null;
+function restartBeyond(standings: readonly Standing[], slot: Slot): bigint | null {
+  const asked = standings.map(({ fed, counter }) => restartOf(fed, counter, slot));
+  const { fed } = standings[0]!;
+  const restart = asked.reduce((one, other) => (one === null || other === null ? null : furthest(fed, one, other)));
+  const fits = restart !== null && standings.every(({ fed: { min, max } }) => restart >= min && restart <= max);
+  return fits ? restart : null;
 }
 
 /** TRUNCATE … RESTART IDENTITY goes back to the start, a sequence with CYCLE to its minimum: they are of the slot, too. */
@@ -109,11 +121,13 @@ function statementFor(fed: Counted, slot: Slot, restart: bigint): string {
   return `ALTER SEQUENCE ${fed.sequence} INCREMENT BY ${ascending ? slot.of : -slot.of} ${round} START WITH ${start} RESTART WITH ${restart}`;
 }
 
-function fullDetail(columns: readonly Counted[], slot: Slot): string {
-  const { sequence, increment, min, max } = columns[0]!;
-  const fields = columns.map(({ table, ident }) => `${table}.${ident}`).join(', ');
+function fullDetail(standings: readonly Standing[], slot: Slot): string {
+  const { sequence, increment, min, max } = standings[0]!.fed;
+  const fields = standings.map(
+    ({ fed, counter }) => `${fed.table}.${fed.ident}, which has ${counter.highest ?? 'none'}`,
+  );
   return (
-    `${sequence} has no number left for slot ${slot.slot} of ${slot.of} before its end at ${increment > 0n ? max : min}. Make room in ${fields} ` +
-    `on all nodes: ALTER TABLE … ALTER COLUMN … TYPE bigint; ALTER SEQUENCE ${sequence} AS bigint; and again.`
+    `${sequence} has no number left for slot ${slot.slot} of ${slot.of} before its end at ${increment > 0n ? max : min}, beyond all of ` +
+    `${fields.join(', ')}. Make room on all nodes (ALTER TABLE … ALTER COLUMN … TYPE bigint; ALTER SEQUENCE ${sequence} AS bigint;) and try again.`
   );
 }

@@ -2,8 +2,8 @@ import type { Slot } from '@pgmesh/core';
 import { escapeLiteral, type Pool } from 'pg';
 import { inTransaction, sqlState } from '../database';
 import type { TableShape } from '../table-shape';
-import { type Counted, type Counter, isBehind, readCounter } from './counter';
-import { readFedColumns } from './fed-column';
+import { type Counted, isBehind, lockSequence, readOwnCounter } from './counter';
+import { readFedColumns, readIncrement } from './fed-column';
 import { canBeKept } from './report';
 import { readSlot } from './slot';
 
@@ -29,8 +29,8 @@ const limitExceeded = '2200H';
 export class SequenceKeeper {
   #slot: Slot | null = null;
   #fed: readonly Counted[] = [];
-  /** By column: all that was written below this transaction id has been looked at. */
-  #looked = new Map<string, string>();
+  /** By column: below which transaction id all that was written has been looked at, as far as the sequence then reached. */
+  #looked = new Map<string, { readonly xid: string; readonly reach: bigint }>();
   #timer: NodeJS.Timeout | null = null;
   #delay = delay;
   #working: Promise<unknown> = Promise.resolve();
@@ -48,18 +48,9 @@ export class SequenceKeeper {
 
   /** Looks which sequences there are, and brings them ahead. */
   keepUp(): Promise<void> {
-    return this.#inTurn(async () => {
-      this.#slot = await readSlot(this.pool);
-      const fed = await readFedColumns(
-        this.pool,
-        this.shapes.all.map(({ oid }) => oid),
-      );
-      // Who lets a sequence come round has it draw numbers once more.
-      this.#fed = fed.filter(canBeKept).filter(({ plain, cycle }) => plain && !cycle);
-      const present = new Set(this.#fed.map(nameOf));
-      for (const name of this.#looked.keys()) if (!present.has(name)) this.#looked.delete(name);
-      await this.#advance();
-    });
+    const turn = this.#working.then(() => this.reporting(() => this.#look()));
+    this.#working = turn;
+    return turn;
   }
 
   /** Rows have arrived. */
@@ -67,7 +58,7 @@ export class SequenceKeeper {
     if (this.#fed.length === 0 || this.#timer) return;
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      void this.#inTurn(() => this.#advance());
+      void this.keepUp();
     }, this.#delay);
     this.#timer.unref();
   }
@@ -79,53 +70,61 @@ export class SequenceKeeper {
     await this.#working;
   }
 
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const turn = this.#working.then(() => this.reporting(work));
-    this.#working = turn;
-    return turn;
+  async #look(): Promise<void> {
+    const begun = performance.now();
+    this.#slot = await readSlot(this.pool);
+    const oids = this.shapes.all.map(({ oid }) => oid);
+    // Who lets a sequence come round has it draw numbers once more.
+    this.#fed = (await readFedColumns(this.pool, oids)).filter(canBeKept).filter(({ plain, cycle }) => plain && !cycle);
+    const present = new Set(this.#fed.map(nameOf));
+    for (const name of this.#looked.keys()) if (!present.has(name)) this.#looked.delete(name);
+    if (this.#fed.length > 0) await this.#advance();
+    this.#delay = Math.max(delay, rest * (performance.now() - begun));
   }
 
   async #advance(): Promise<void> {
-    if (this.#fed.length === 0) return;
-    const begun = performance.now();
     const { rows } = await this.pool.query<{ xmin: string }>(
       'SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin',
     );
     for (const fed of this.#fed) {
       // One sequence's trouble does not keep the others from being looked after.
       await this.reporting(async () => {
-        if (await this.#advanceOne(fed)) this.#looked.set(nameOf(fed), rows[0]!.xmin);
+        const reach = await this.#advanceOne(fed);
+        if (reach !== null) this.#looked.set(nameOf(fed), { xid: rows[0]!.xmin, reach });
       });
     }
-    this.#delay = Math.max(delay, rest * (performance.now() - begun));
   }
 
-  /** Whether the sequence is ahead now. */
-  async #advanceOne(fed: Counted): Promise<boolean> {
-    const query = { highest: 'own', rows: this.#rowsOf(fed) } as const;
-    const counter = await readCounter(this.pool, fed, query);
-    if (!isBehind(fed, counter)) return true;
+  /** How far the sequence is ahead of what the table has; null when it could not be brought there. */
+  async #advanceOne(fed: Counted): Promise<bigint | null> {
+    const rowsOf = (reach: bigint): string | null => this.#rowsOf(fed, reach);
+    const counter = await readOwnCounter(this.pool, fed, rowsOf);
+    if (!isBehind(fed, counter)) return counter.reach;
     const distance = (counter.highest! - counter.next) / fed.increment + 1n;
     // Numbers that sessions hold in their caches are thrown away only when the sequence is altered.
-    if (distance <= mostDrawn && !fed.cached) return this.#draw(fed, distance);
+    if (distance <= mostDrawn && !fed.cached) {
+      await this.#draw(fed, distance);
+      return counter.reach;
+    }
     try {
-      await inTransaction(this.pool, 'BEGIN', async (client) => {
-        await client.query(
-          `SET LOCAL lock_timeout = '${patience}'; ALTER SEQUENCE ${fed.sequence} INCREMENT BY ${fed.increment}`,
-        );
-        const locked: Counter = await readCounter(client, fed, query);
-        if (!isBehind(fed, locked)) return;
-        await client.query(`SELECT setval(${escapeLiteral(fed.sequence)}, ${locked.highest}, true)`);
+      return await inTransaction(this.pool, 'BEGIN', async (client) => {
+        await lockSequence(client, fed, patience);
+        // It may have been interleaved since we looked which there are: then it has other numbers.
+        if ((await readIncrement(client, fed.sequence)) !== fed.increment) return null;
+        const locked = await readOwnCounter(client, fed, rowsOf);
+        if (isBehind(fed, locked)) {
+          await client.query(`SELECT setval(${escapeLiteral(fed.sequence)}, ${locked.highest}, true)`);
+        }
+        return locked.reach;
       });
-      return true;
     } catch (error) {
       if (sqlState(error) !== lockNotAvailable) throw error;
       if (!fed.cached) await this.#draw(fed, mostDrawn);
-      return false;
+      return null;
     }
   }
 
-  async #draw(fed: Counted, count: bigint): Promise<true> {
+  async #draw(fed: Counted, count: bigint): Promise<void> {
     try {
       await this.pool.query(
         `SELECT count(nextval(${escapeLiteral(fed.sequence)})) FROM generate_series(1, ${count}::int8)`,
@@ -134,21 +133,25 @@ export class SequenceKeeper {
       // Others have drawn meanwhile, to its end: it is ahead.
       if (sqlState(error) !== limitExceeded) throw error;
     }
-    return true;
   }
 
-  /** An index tells the highest number of all; else it is looked for among the rows that were written since the last time. */
-  #rowsOf(fed: Counted): string | undefined {
-    const since = this.#looked.get(nameOf(fed));
+  /**
+   * Of the primary key, all numbers that a row ever had: of one that was deleted, or that cannot stand now, too. Where no index tells
+   * the highest of all, those are looked at that were written since the last time.
+   */
+  #rowsOf(fed: Counted, reach: bigint): string | null {
     const shape = this.shapes.all.find(({ oid }) => oid === fed.relation);
-    if (since === undefined || shape === undefined) return undefined;
-    if (fed.indexed && (fed.increment === 1n || fed.increment === -1n)) return undefined;
+    if (shape === undefined) return null;
     const { meta, key, name } = shape;
-    const written = `m.xid >= '${since}'::xid8`;
     const position = key.findIndex((column) => column.name === fed.column);
-    if (position >= 0) return `SELECT m.key${position + 1} AS value FROM ${meta} AS m WHERE ${written}`;
+    const looked = this.#looked.get(nameOf(fed));
+    const steps = fed.increment !== 1n && fed.increment !== -1n;
+    const indexed = position < 0 ? fed.indexed : position === 0;
+    const since = looked?.reach === reach && (steps || !indexed) ? `m.xid >= '${looked.xid}'::xid8` : null;
+    if (position >= 0) return `SELECT m.key${position + 1} AS value FROM ${meta} AS m${since ? ` WHERE ${since}` : ''}`;
+    if (since === null) return null;
     const same = key.map(({ ident, equals }, i) => `t.${ident} OPERATOR(${equals}) m.key${i + 1}`).join(' AND ');
-    return `SELECT t.${fed.ident} AS value FROM ${meta} AS m JOIN ${name} AS t ON ${same} WHERE ${written} AND NOT m.deleted`;
+    return `SELECT t.${fed.ident} AS value FROM ${meta} AS m JOIN ${name} AS t ON ${same} WHERE ${since} AND NOT m.deleted`;
   }
 }
 

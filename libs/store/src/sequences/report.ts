@@ -1,7 +1,7 @@
 import type { Slot } from '@pgmesh/core';
 import type { Queryable } from '../database';
 import type { Chosen, Finding } from '../preflight';
-import { type Counted, type Counter, isBehind, isInterleaved, readCounter } from './counter';
+import { type Counted, type Counter, isBehind, isInterleaved, readCounter, readNext, readOwnCounter } from './counter';
 import { type FedColumn, readFedColumns } from './fed-column';
 import { readSlot } from './slot';
 
@@ -49,9 +49,7 @@ export async function findSequences(db: Queryable, chosen: readonly Chosen[]): P
   const findings: Finding[] = [];
   for (const fed of await readFedColumns(db, oids)) {
     // How far the table is matters to nobody here, and may take long to find.
-    const fault = canBeKept(fed)
-      ? faultOf(fed, await readCounter(db, { ...fed, plain: false }, { highest: 'own' }), slot)
-      : reachFault(fed);
+    const fault = canBeKept(fed) ? faultOf(fed, await readNext(db, fed), slot) : reachFault(fed);
     if (fault) findings.push({ level: 'warning', table: fed.table, ...fault });
   }
   return findings;
@@ -61,8 +59,8 @@ export async function findSequences(db: Queryable, chosen: readonly Chosen[]): P
 export const canBeKept = (fed: FedColumn): fed is Counted => fed.sequence !== null && fed.ours;
 
 async function viewOf(db: Queryable, fed: Counted, slot: Slot | null): Promise<SequenceView> {
-  const all = await readCounter(db, fed, { highest: 'all' });
-  const own = await readCounter(db, fed, { highest: 'own' });
+  const all = await readCounter(db, fed);
+  const own = await readOwnCounter(db, fed);
   const fault = faultOf(fed, own, slot);
   return {
     table: fed.table,
