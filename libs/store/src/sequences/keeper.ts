@@ -13,7 +13,7 @@ const delay = 100;
 /** Between two looks at the sequences, in the time that a look takes. */
 const rest = 10;
 
-/** As many numbers are drawn and thrown away, which keeps nobody waiting (5 ms); beyond that the sequence is locked and set. */
+/** As many numbers are drawn and thrown away, which keeps nobody waiting (10 ms); beyond that the sequence is locked and set. */
 const mostDrawn = 10_000n;
 
 /** Writers may be kept waiting for so long behind a transaction that has drawn from the sequence. */
