@@ -49,6 +49,14 @@ CREATE TABLE p2p.position (
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- The numbers that this node draws for serial keys (libs/core: Slot); no row until they are interleaved (pgmesh sequences).
+CREATE TABLE p2p.slot (
+  only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+  slot     integer NOT NULL,
+  of       integer NOT NULL,
+  CHECK (slot BETWEEN 1 AND of)
+);
+
 -- Peers that somebody added by hand; kept across restarts.
 CREATE TABLE p2p.peer (
   url      text        PRIMARY KEY,

@@ -79,6 +79,14 @@ TABLE position
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   PRIMARY KEY (node)
 
+TABLE slot
+  only_one boolean NOT NULL DEFAULT true
+  slot integer NOT NULL
+  of integer NOT NULL
+  CHECK (((slot >= 1) AND (slot <= of)))
+  CHECK (only_one)
+  PRIMARY KEY (only_one)
+
 TABLE sweep
   table_id integer NOT NULL
   xid xid8 NOT NULL DEFAULT pg_current_xact_id()
@@ -146,6 +154,8 @@ CREATE UNIQUE INDEX parked_table_id_key_digest_idx ON p2p.parked USING btree (ta
 CREATE UNIQUE INDEX peer_pkey ON p2p.peer USING btree (url)
 
 CREATE UNIQUE INDEX position_pkey ON p2p."position" USING btree (node)
+
+CREATE UNIQUE INDEX slot_pkey ON p2p.slot USING btree (only_one)
 
 CREATE UNIQUE INDEX sync_history_pkey ON p2p.sync_history USING btree (id)
 

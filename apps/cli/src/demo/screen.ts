@@ -61,6 +61,8 @@ function tell(line: LogLine): string | null {
       return `decided   conflict ${String(line.id)} of ${String(line.table)}`;
     case 'rules_differ':
       return `differs   from ${String(peer)} in P2P_CONFLICT`;
+    case 'sequences_clash':
+      return line.clash === null ? null : `clashes   with ${String(peer)} over serial keys: pgmesh sequences`;
     case 'sync_failed':
       return `failed    with ${String(peer)} (${String(code)}): ${String(detail)}`;
     default:

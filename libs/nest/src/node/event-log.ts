@@ -12,6 +12,7 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   changes_sent: 'debug',
   sync_failed: 'warn',
   rules_differ: 'warn',
+  sequences_clash: 'warn',
   rules_changed: 'log',
   copy_progress: 'debug',
   conflict: 'debug',

@@ -62,6 +62,9 @@ export const openPostgresStore: OpenStore = async (
     get rules() {
       return store.rules;
     },
+    get slot() {
+      return store.slot;
+    },
     resolvers: store.resolvers,
     setRules: (rules) => store.setRules(rules),
     feed: store.feed,
