@@ -61,8 +61,8 @@ export class Site implements AsyncDisposable {
     const emptied = [...tables.map(({ name }) => name), ...ids.map(({ id }) => `p2p.meta_${id}`)];
     const own = ['position', 'parked', 'conflict', 'sweep', 'unversioned'].map((name) => `p2p.${name}`);
     await this.db.pool.query(
-      `BEGIN; SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true);
-       TRUNCATE ${[...emptied, ...own].join(', ')}; COMMIT`,
+      `BEGIN; SET LOCAL session_replication_role = replica; SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true);
+       ${[...emptied, ...own].map((name) => `DELETE FROM ${name};`).join(' ')} COMMIT`,
     );
     this.errors.length = 0;
   }

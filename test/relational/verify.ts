@@ -13,7 +13,7 @@ export async function verifyTogether(
   const states = await Promise.all(sites.map((site) => readState(site, schema)));
   const found = sites.flatMap((site, i) => verifyRule(site.id, schema, states[i]!));
   found.push(...differences(sites, states), ...unaccounted(schema, states[0]!, acknowledged));
-  for (const site of sites) found.push(...(await invalid(site)));
+  found.push(...(await Promise.all(sites.map(invalid))).flat());
   for (const from of sites) {
     for (const to of sites) {
       const rows = from === to ? 0 : await pull(from, to);
@@ -124,7 +124,8 @@ const again = `DO $$ DECLARE c record; BEGIN
     WHERE contype IN ('c', 'f') AND connamespace = 'public'::regnamespace LOOP
     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I %s', c.relation, c.conname, c.conname, c.definition);
   END LOOP;
-  FOR c IN SELECT oid::regclass AS relation FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP
-    EXECUTE format('REINDEX TABLE %s', c.relation);
+  FOR c IN SELECT indexrelid::regclass AS index FROM pg_index AS x JOIN pg_class AS t ON t.oid = x.indrelid
+    WHERE t.relnamespace = 'public'::regnamespace LOOP
+    EXECUTE format('REINDEX INDEX %s', c.index);
   END LOOP;
 END $$`;
