@@ -1,5 +1,5 @@
 import { type RowVersion, type StrategyName, visible } from '@pgmesh/core';
-import { canonical, keyOf, type Row, type Schema, type Table, valuesOf } from './schema';
+import { canonical, keyOf, type ReferenceRule, type Row, type Schema, type Table, tableOf, valuesOf } from './schema';
 import type { Version } from './state';
 
 /**
@@ -79,8 +79,8 @@ function holdingKeys(table: Table, entrants: readonly Entrant[]): Entrant[] {
   return holding;
 }
 
-/** The newer version is the higher; of rows that one statement wrote, the one whose key comes after the other's. */
-function byRank(table: Table, a: Entrant, b: Entrant): number {
+/** Above 0 where the first is the higher. The newer version is the higher; of rows that one statement wrote, the one whose key comes after the other's. */
+export function byRank(table: Table, a: Entrant, b: Entrant): number {
   if (a.stamp !== b.stamp) return a.stamp - b.stamp;
   if (a.origin !== b.origin) return a.origin > b.origin ? 1 : -1;
   for (const name of table.key) {
@@ -91,16 +91,23 @@ function byRank(table: Table, a: Entrant, b: Entrant): number {
   return 0;
 }
 
-function isMet(schema: Schema, { table, row }: Entrant, among: ReadonlySet<Entrant>): boolean {
-  const child = schema.tables.find(({ name }) => name === table)!;
-  return child.references.every(({ columns, parent, parentColumns, full }) => {
-    const wanted = valuesOf(child, columns, row);
-    const nulls = wanted.filter((value) => value === null).length;
-    if (nulls > 0) return !full || nulls === wanted.length;
-    const of = schema.tables.find(({ name }) => name === parent)!;
-    return [...among].some(
-      (other) =>
-        other.table === parent && valuesOf(of, parentColumns, other.row).every((value, i) => value === wanted[i]),
-    );
-  });
+function isMet(schema: Schema, one: Entrant, among: ReadonlySet<Entrant>): boolean {
+  return tableOf(schema, one.table).references.every((reference) => isReferenceMet(schema, reference, one, among));
+}
+
+export function isReferenceMet(
+  schema: Schema,
+  { columns, parent, parentColumns, full }: ReferenceRule,
+  { table, row }: Entrant,
+  among: Iterable<Entrant>,
+): boolean {
+  const wanted = valuesOf(tableOf(schema, table), columns, row);
+  const nulls = wanted.filter((value) => value === null).length;
+  if (nulls > 0) return !full || nulls === wanted.length;
+  const of = tableOf(schema, parent);
+  for (const other of among) {
+    if (other.table !== parent) continue;
+    if (valuesOf(of, parentColumns, other.row).every((value, i) => value === wanted[i])) return true;
+  }
+  return false;
 }

@@ -170,8 +170,7 @@ const rangeExclusion: KeyKind = (random, table, name) => {
     name,
     ddl,
     referable: null,
-    collide: (a, b) =>
-      isAbout(a) && isAbout(b) && Math.max(low(a), low(b)) < Math.min(high(a), high(b)),
+    collide: (a, b) => isAbout(a) && isAbout(b) && Math.max(low(a), low(b)) < Math.min(high(a), high(b)),
     takes: (row) => !isAbout(row) || low(row) <= high(row),
   };
 };
