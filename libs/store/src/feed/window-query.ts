@@ -1,8 +1,18 @@
 import type { Column, TableShape } from '../table-shape';
 import { inData, inMeta, keysEqual } from '../keys';
 
-/** How many of a window's version columns come before the table's own (libs/wire: versionColumns). */
-const version = ['m.stamp', 'm.origin', 'm.priority', 'm.past', 'm.fields', 'm.siblings'];
+/**
+ * How many of a window's version columns come before the table's own (libs/wire: versionColumns). The fields of a parked row are those of the row that
+ * would stand: its versions have their own.
+ */
+const version = [
+  'm.stamp',
+  'm.origin',
+  'm.priority',
+  'm.past',
+  'CASE WHEN NOT m.deleted THEN m.fields END',
+  'm.siblings',
+];
 
 /**
  * Which versions a window has: two index conditions, never one OR, which would read the whole index (15 ms against 0.1 ms on

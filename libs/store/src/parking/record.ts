@@ -35,18 +35,23 @@ export const noChange: Changed = { parked: [], returned: [] };
 export async function keepParked(client: PoolClient, lift: Lift, out: Out, taken: readonly number[]): Promise<Changed> {
   const { table } = lift;
   const parked = out.size > 0 ? await park(client, lift, out, taken) : [];
-  if (taken.length === 0) return { parked, returned: [] };
-  const { rows: returned } = await client.query<RecordRow>(
+  const returned = taken.length > 0 ? await tellReturned(client, table, taken) : [];
+  // Also where none was taken: local writes may have ended them all.
+  await client.query(
+    `DELETE FROM p2p.parked AS o WHERE o.table_id = ${table.id} AND NOT EXISTS (
+       SELECT FROM p2p.parked AS p JOIN ${table.meta} AS m ON ${isParked(table)} WHERE p.id = o.id)`,
+  );
+  return { parked, returned };
+}
+
+async function tellReturned(client: PoolClient, table: TableShape, taken: readonly number[]): Promise<ParkedNote[]> {
+  const { rows } = await client.query<RecordRow>(
     `UPDATE ${table.meta} AS m SET xid = pg_current_xact_id()
      FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isSameRow(table)} AND NOT m.deleted
      RETURNING ${recordColumns}`,
     [taken],
   );
-  await client.query(
-    `DELETE FROM p2p.parked AS o WHERE o.table_id = ${table.id} AND NOT EXISTS (
-       SELECT FROM p2p.parked AS p JOIN ${table.meta} AS m ON ${isParked(table)} WHERE p.id = o.id)`,
-  );
-  return { parked, returned: returned.map((row) => noteOf(table, row)) };
+  return rows.map((row) => noteOf(table, row));
 }
 
 interface RecordRow extends Pick<Reason, 'reason' | 'constraint' | 'message'> {
