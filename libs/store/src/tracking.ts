@@ -79,6 +79,7 @@ export async function untrack(db: Queryable, { id }: Pick<TableShape, 'id'>): Pr
   await db.query('DELETE FROM p2p.sweep WHERE table_id = $1', [id]);
   await db.query('DELETE FROM p2p.unversioned WHERE table_id = $1', [id]);
   await db.query('DELETE FROM p2p.conflict WHERE table_id = $1', [id]);
+  await db.query('DELETE FROM p2p.parked WHERE table_id = $1', [id]);
   await db.query('DELETE FROM p2p.tracked_table WHERE id = $1', [id]);
 }
 
@@ -149,6 +150,7 @@ async function followKey(client: PoolClient, shape: TableShape, moved: boolean):
     await client.query(`DROP TABLE ${shape.meta}`);
     await client.query('UPDATE p2p.tracked_table SET tracked_at = clock_timestamp() WHERE id = $1', [shape.id]);
     await client.query('DELETE FROM p2p.conflict WHERE table_id = $1', [shape.id]);
+    await client.query('DELETE FROM p2p.parked WHERE table_id = $1', [shape.id]);
     await client.query(trackStatement(shape));
     if (history) await client.query(`DROP TABLE ${shape.history}`);
     return;

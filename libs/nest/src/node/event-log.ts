@@ -17,6 +17,10 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   conflict: 'debug',
   more_conflicts: 'debug',
   conflict_ended: 'log',
+  parked: 'warn',
+  unparked: 'log',
+  more_parked: 'warn',
+  more_unparked: 'log',
   news: 'debug',
 };
 
@@ -24,8 +28,13 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
 export class EventLog {
   constructor(private readonly log: LoggerService) {}
 
-  readonly listener: MeshListener = ({ at: _at, node_id: _node, type, ...members }) => {
-    const level = levels[type];
-    this.log[level]?.({ msg: type, ...members });
+  readonly listener: MeshListener = (event) => {
+    const { at: _at, node_id: _node, type, ...members } = event;
+    this.log[levelOf(event)]?.({ msg: type, ...members });
   };
+}
+
+/** A row that waits for the one that it refers to is no error: that one may be on its way. */
+function levelOf(event: MeshEvent): Level {
+  return event.type === 'parked' && event.reason === 'reference' ? 'log' : levels[event.type];
 }

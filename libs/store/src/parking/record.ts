@@ -19,34 +19,41 @@ export interface ParkedNote {
   readonly message: string;
 }
 
-/** What a settlement has changed: rows that stood or were not known and are parked, and parked ones that stand. */
+/** What a settlement has changed: rows that stood or were not known and are parked, parked ones that stand, and parked ones that are no more. */
 export interface Changed {
   readonly parked: readonly ParkedNote[];
   readonly returned: readonly ParkedNote[];
+  readonly discarded: readonly ParkedNote[];
 }
 
-export const noChange: Changed = { parked: [], returned: [] };
+export const noChange: Changed = { parked: [], returned: [], discarded: [] };
 
 /**
  * Parks the lifted rows at these places, whose versions go into their metadata whole, and strikes out the records of rows that stand or
  * are no more. A row that comes or goes is news for whoever reads the feed.
- * @param taken the records of rows that were parked before
+ * @param taken the records of rows that were parked before; null where there were no records at all
  */
-export async function keepParked(client: PoolClient, lift: Lift, out: Out, taken: readonly number[]): Promise<Changed> {
+export async function keepParked(
+  client: PoolClient,
+  lift: Lift,
+  out: Out,
+  taken: readonly number[] | null,
+): Promise<Changed> {
   const { table } = lift;
-  const parked = out.size > 0 ? await park(client, lift, out, taken) : [];
-  if (taken.length === 0) return { parked, returned: [] };
-  const { rows: returned } = await client.query<RecordRow>(
+  const parked = out.size > 0 ? await park(client, lift, out, taken ?? []) : [];
+  if (taken === null) return { ...noChange, parked };
+  await client.query(
     `UPDATE ${table.meta} AS m SET xid = pg_current_xact_id()
-     FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isSameRow(table)} AND NOT m.deleted
-     RETURNING ${recordColumns}`,
+     FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isSameRow(table)} AND NOT m.deleted`,
     [taken],
   );
-  await client.query(
-    `DELETE FROM p2p.parked AS o WHERE o.table_id = ${table.id} AND NOT EXISTS (
-       SELECT FROM p2p.parked AS p JOIN ${table.meta} AS m ON ${isParked(table)} WHERE p.id = o.id)`,
+  // Those that local writes have ended are among them, too.
+  const { rows: ended } = await client.query<RecordRow & { stands: boolean }>(
+    `DELETE FROM p2p.parked AS p WHERE p.table_id = ${table.id} AND NOT EXISTS (SELECT FROM ${table.meta} AS m WHERE ${isParked(table)})
+     RETURNING ${recordColumns}, EXISTS (SELECT FROM ${table.meta} AS m WHERE ${isSameRow(table)} AND NOT m.deleted) AS stands`,
   );
-  return { parked, returned: returned.map((row) => noteOf(table, row)) };
+  const notesOf = (stands: boolean) => ended.filter((row) => row.stands === stands).map((row) => noteOf(table, row));
+  return { parked, returned: notesOf(true), discarded: notesOf(false) };
 }
 
 interface RecordRow extends Pick<Reason, 'reason' | 'constraint' | 'message'> {

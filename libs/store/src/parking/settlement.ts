@@ -87,8 +87,12 @@ export class Settlement {
     while (await this.takeUnmetOut());
     let changed = noChange;
     for (const lift of this.lifts.values()) {
-      const next = await keepParked(this.client, lift, this.out.get(lift)!, this.taken.get(lift) ?? []);
-      changed = { parked: [...changed.parked, ...next.parked], returned: [...changed.returned, ...next.returned] };
+      const next = await keepParked(this.client, lift, this.out.get(lift)!, this.taken.get(lift) ?? null);
+      changed = {
+        parked: [...changed.parked, ...next.parked],
+        returned: [...changed.returned, ...next.returned],
+        discarded: [...changed.discarded, ...next.discarded],
+      };
     }
     for (const lift of this.lifts.values()) await lift.drop();
     return changed;
