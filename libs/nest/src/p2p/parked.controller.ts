@@ -72,7 +72,8 @@ export class ParkedController {
   @HttpCode(200)
   @anId
   @ApiOperation({
-    summary: 'Writes a parked row otherwise, so that its table takes it: a write, which travels. Answers the row as it was',
+    summary:
+      'Writes a parked row otherwise, so that its table takes it: a write, which travels. Answers the row as it was',
   })
   @ApiBody({
     schema: {
