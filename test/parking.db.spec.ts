@@ -419,7 +419,6 @@ describe('A parked row', () => {
       await a!.sql(`INSERT INTO users VALUES (1, 'x', '1'), (3, 'of a', '3')`);
       await b!.sql(`INSERT INTO users VALUES (2, 'x', '2'), (3, 'of b', '3')`);
       await together(a!, b!);
-      await a!.store.close();
       const losing = jest.fn();
       await detach(a!.db.url, losing);
       expect(losing).toHaveBeenCalledWith([{ table: 'public.users', parked: 1, versions: 1 }]);
