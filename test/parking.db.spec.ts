@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { detach } from '@pgmesh/store';
 import { expectEqual, pull, settle, type StoreNode, storeNode } from './support/store-node';
 
 async function withNodes(schema: string, work: (...nodes: StoreNode[]) => Promise<void>, count = 2): Promise<void> {
@@ -411,6 +412,16 @@ describe('A parked row', () => {
       } while (cursor);
       expect(keys.sort()).toEqual(['1', '2', '3', '4', '5', '6', '7']);
       await expect(a!.store.parked.list({ limit: 3, cursor: 'x' })).rejects.toMatchObject({ code: 'bad_cursor' });
+    }));
+
+  it('is named before pgmesh is taken out of the database, as are versions of conflicts', () =>
+    withNodes(users, async (a, b) => {
+      await a!.sql(`INSERT INTO users VALUES (1, 'x', '1'), (3, 'of a', '3')`);
+      await b!.sql(`INSERT INTO users VALUES (2, 'x', '2'), (3, 'of b', '3')`);
+      await together(a!, b!);
+      const losing = jest.fn();
+      await detach(a!.db.url, losing);
+      expect(losing).toHaveBeenCalledWith([{ table: 'public.users', parked: 1, versions: 1 }]);
     }));
 
   it('returns by itself after a local write', () =>

@@ -81,6 +81,39 @@ export class SparseStore implements NodeStore {
     },
   };
 
+  readonly parked: NodeStore['parked'] = {
+    list: async (query) => {
+      this.reach();
+      this.asked.push(query);
+      return { parked: [], cursor: null };
+    },
+    find: async () => {
+      throw new Problem('not_found', 'No such row is parked here.');
+    },
+    count: async () => {
+      this.reach();
+      return {};
+    },
+    discard: async (id) => {
+      this.reach();
+      this.asked.push({ id });
+      throw new Problem('not_found', 'No such row is parked here.');
+    },
+    change: async (id, row) => {
+      this.reach();
+      this.asked.push({ id, row });
+      throw new Problem('not_found', 'No such row is parked here.');
+    },
+  };
+
+  async settleParked() {
+    this.reach();
+    this.asked.push('settleParked');
+    return { parked: [], returned: [], discarded: [] };
+  }
+
+  onParking = () => () => undefined;
+
   readonly rows: NodeStore['rows'] = {
     history: async (table, key) => {
       this.reach();

@@ -2,7 +2,7 @@ export type { Resolvers } from './apply/judge';
 export type { ConflictBook, ConflictDecision, ConflictPage, ConflictQuery } from './conflicts/book';
 export type { ConflictNote, ConflictView, NamedVersion, VersionView } from './conflicts/view';
 export { openPool } from './database';
-export { detach } from './detach';
+export { detach, type Hidden } from './detach';
 export * from './embedded';
 export type { ChangesPage, ChangesQuery } from './feed/changes';
 export { type KeptVersion, type Restored, RowHistory } from './history/row-history';

@@ -1,4 +1,5 @@
 import { defaultRules, keepsFields, type MaxVersions, noVersions, type Rules, type Slot } from '@pgmesh/core';
+import { Problem } from '@pgmesh/wire';
 import { type Crowd, crowdFinding } from './apply/crowd';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
@@ -7,7 +8,7 @@ import { ConflictBook } from './conflicts/book';
 import { asItIs } from './as-it-is';
 import { endSettled, forgetSettled } from './conflicts/ended';
 import { Connections } from './connections';
-import { isAway, rethrowAway } from './database';
+import { isAway, rethrowAway, sqlState } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
 import { PostgresFeed } from './feed/feed';
 import { tick } from './feed/ticks';
@@ -31,6 +32,7 @@ import { PostgresSyncHistory } from './sync-history';
 import { readShapes, type TableShape } from './table-shape';
 import { backfill, buryMissing, sweep, versionImages } from './reconcile';
 import { completeTriggers, findUnfit, forgetDropped, track, untrack } from './tracking';
+import { waits } from './users-write';
 
 export interface StoreOptions {
   readonly url: string;
@@ -185,7 +187,7 @@ export class PostgresStore {
     const parking = new ParkingUpkeep(
       pool,
       shapes,
-      (tables) => inbox.settle(tables),
+      (tables, since) => inbox.settle(tables, since),
       (error) => store?.report(error),
     );
     wakeup.listen(() => parking.nudge());
@@ -328,21 +330,27 @@ export class PostgresStore {
     if (this.crowded === null || crowd.versions >= this.crowded.versions) this.crowd = { ...crowd, at: new Date() };
   }
 
-  /** Calls back after rows were parked, or are back. Returns what ends that. */
+  /** Calls back after rows were parked, are back, or are no more. Returns what ends that. */
   onParking(listener: (changed: Changed) => void): () => void {
     this.parkingListeners.add(listener);
     return () => this.parkingListeners.delete(listener);
   }
 
-  /** Tries all parked rows anew: what a function or a type had refused may be taken by now. @throws Problem `unavailable` */
+  /** Tries all parked rows anew: what a function or a type had refused may be taken by now. @throws Problem `busy`, `unavailable` */
   async settleParked(): Promise<Changed> {
-    await this.shapes.refresh();
-    return this.parking.tryAll().catch(rethrowAway);
+    try {
+      await this.shapes.refresh();
+      return await this.parking.tryAll();
+    } catch (error) {
+      if (!waits(sqlState(error))) return rethrowAway(error);
+      const text = `Rows are locked by another transaction: ${(error as Error).message}. Nothing was changed; try again.`;
+      throw new Problem('busy', text, {}, { cause: error });
+    }
   }
 
   private noteParking(changed: Changed): void {
     if (changed.parked.length > 0) this.parking.noteParked();
-    if (changed.parked.length + changed.returned.length === 0) return;
+    if (changed.parked.length + changed.returned.length + changed.discarded.length === 0) return;
     this.wakeup.ring();
     for (const listener of this.parkingListeners) listener(changed);
   }

@@ -1,5 +1,5 @@
 import type { Slot, SlotClash } from '@pgmesh/core';
-import type { ConflictNote, NamedVersion } from './ports';
+import type { ConflictNote, NamedVersion, ParkedNote } from './ports';
 import type { RulesDiffer } from './status';
 
 /** What happens in the mesh, as WebSocket clients are told it: JSON, snake_case. `peer` is a node id, or a URL until that is known. */
@@ -51,6 +51,16 @@ export type MeshNews =
     }
   /** Somebody has decided a conflict on this node. */
   | ({ readonly type: 'conflict_ended'; readonly ended_by: NamedVersion } & Pick<ConflictNote, 'id' | 'table' | 'key'>)
+  /** A row does not stand in its table: it waits for another, or the table refuses it. */
+  | ({ readonly type: 'parked' } & ParkedNote)
+  /** A row is no longer parked: it stands, or was deleted. Of why it was, `reason`, `constraint` and `message` tell. */
+  | ({ readonly type: 'unparked'; readonly stands: boolean } & ParkedNote)
+  /** Rows of one transaction beyond those that were told one by one. */
+  | {
+      readonly type: 'more_parked' | 'more_unparked';
+      readonly count: number;
+      readonly tables: readonly string[];
+    }
   /** A shared table has changed here, by a local write or by a peer's. */
   | { readonly type: 'news' };
 

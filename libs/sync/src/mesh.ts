@@ -128,7 +128,7 @@ export class Mesh {
   }
 
   start(): void {
-    const { peers, store, neighbours, events } = this.#context;
+    const { peers, store, neighbours, events, journal } = this.#context;
     const follow = (): void => this.#follow();
     this.#endings.push(
       peers.on('added', follow),
@@ -138,6 +138,7 @@ export class Mesh {
         events.emit({ type: 'news' });
         for (const link of this.#links) link.news();
       }),
+      store.onParking((change) => journal.parking(change)),
       neighbours.on((nodeId, what) => {
         for (const link of this.#links) {
           // Whoever has just started may be the one that an address known by hand leads to.

@@ -70,6 +70,8 @@ export class MemoryStore implements Store {
     position: async (node) => this.#positions.get(node) ?? null,
     knowledge: async () => this.#knowledge(),
   };
+  /** Its tables take every row. */
+  readonly onParking = () => () => undefined;
   readonly history: SyncHistory;
   rules: Rules = defaultRules;
   slot: Slot | null = null;

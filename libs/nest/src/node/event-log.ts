@@ -18,6 +18,10 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   conflict: 'debug',
   more_conflicts: 'debug',
   conflict_ended: 'log',
+  parked: 'warn',
+  unparked: 'log',
+  more_parked: 'warn',
+  more_unparked: 'log',
   news: 'debug',
 };
 
@@ -38,6 +42,8 @@ export class EventLog {
   private levelOf(event: MeshEvent): Level {
     if (event.type === 'rules_differ' && event.differences.length === 0) return 'log';
     if (event.type === 'conflict' && this.isNewFailure(event)) return 'warn';
+    // A row that waits for the one that it refers to is no error: that one may be on its way.
+    if (event.type === 'parked' && event.reason === 'reference') return 'log';
     return levels[event.type];
   }
 

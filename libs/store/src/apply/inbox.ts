@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
-import type { Knowledge, Position } from '@pgmesh/core';
+import type { Knowledge, Position, Snapshot } from '@pgmesh/core';
 import { type Frame, FrameError, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { ConflictNote } from '../conflicts/view';
 import type { Connections } from '../connections';
@@ -25,6 +25,8 @@ import {
   MustSettle,
   unversioned,
 } from './merge-transaction';
+import { metaKeys } from '../keys';
+import { versionsSince } from '../feed/window-query';
 import { isInTheWay, refused, retried } from './refusal';
 import { copyStages, literalStage, type Target, targetOf } from './stage';
 
@@ -235,14 +237,18 @@ export class PostgresInbox {
     return { outcome: 'applied', head, ...merged };
   }
 
-  /** Decides anew which rows stand of tables that foreign keys connect, their ids. */
-  settle(tables: ReadonlySet<number>): Promise<Changed> {
+  /**
+   * Decides anew which rows stand where rows are parked.
+   * @param tables the ids of the tables that have them
+   * @param since what local writes have changed since then, is in question; everything that is parked, where this is null
+   */
+  settle(tables: ReadonlySet<number>, since: Snapshot | null): Promise<Changed> {
     return this.inTurn(async () => {
       for (let attempt = 1; ; attempt++) {
         try {
           const changed = await inApply(
             () => this.connections.bulk.connect(),
-            (client) => settleIn(client, this.shapes, tables),
+            (client) => settleIn(client, this.shapes, tables, since),
           );
           this.options.parking(changed);
           return changed;
@@ -279,8 +285,19 @@ export class PostgresInbox {
   }
 }
 
-async function settleIn(client: PoolClient, shapes: Shapes, tables: ReadonlySet<number>): Promise<Changed> {
+async function settleIn(
+  client: PoolClient,
+  shapes: Shapes,
+  tables: ReadonlySet<number>,
+  since: Snapshot | null,
+): Promise<Changed> {
   const settlement = await Settlement.open(client, shapes.constraints, shapes.all, tables);
+  if (since === null) await settlement.takeAll();
+  else {
+    for (const shape of shapes.all.filter(({ id }) => settlement.tables.has(id))) {
+      await settlement.noteChanged(shape, `SELECT ${metaKeys(shape, 'm')} FROM ${versionsSince(shape, since)} AS m`);
+    }
+  }
   const changed = await settlement.conclude();
   for (const statement of assertConstraints(shapes, settlement.tables)) await client.query(statement);
   return changed;

@@ -1,9 +1,10 @@
-import { escapeLiteral, type QueryConfig } from 'pg';
+import type { QueryConfig } from 'pg';
 import { prepared } from '../prepared';
 import type { Shapes } from '../shapes';
 import type { TableShape } from '../table-shape';
 import { connected, watched } from './constraints';
 import { assertReferences } from './references';
+import { hasSettledKey, waitingFor } from './waiting';
 
 /** Which tables have parked rows, by their ids. */
 export const parkedTables = prepared(
@@ -29,7 +30,7 @@ export function mustSettle(
   const concerned = connected(constraints, tables);
   return (
     parked.some((table) => concerned.has(table)) &&
-    all.some(({ id, key }) => concerned.has(id) && !key.every(({ settled }) => settled))
+    all.some((shape) => concerned.has(shape.id) && !hasSettledKey(shape))
   );
 }
 
@@ -67,17 +68,11 @@ export function assertUnaffected(
 }
 
 /** Whether what becomes of parked rows may be another since these versions of a table's rows, SQL for rows of its metadata, are there. */
-export function affects({ constraints }: Shapes, { id, name, key }: TableShape, versions: string): string {
+export function affects({ constraints }: Shapes, shape: TableShape, versions: string): string {
   // Equal keys may be written in two ways, and records are found by their text.
-  if (!key.every(({ settled }) => settled)) return `EXISTS (SELECT FROM ${versions} AS m)`;
-  const texts = key.map((_, i) => `m.key${i + 1}::text`).join(', ');
-  const named = key.map((column, i) => `${escapeLiteral(column.name)}, m.key${i + 1}::text`).join(', ');
-  const row = `jsonb_build_object('table', ${escapeLiteral(name)}, 'key', jsonb_build_object(${named}))`;
-  const some = `EXISTS (SELECT FROM ${versions} AS m JOIN p2p.parked AS p ON`;
-  const holds = `EXISTS (SELECT FROM p2p.parked AS p WHERE p.table_id = ${id} AND p.reason = 'reference') AND EXISTS (SELECT FROM ${versions} AS m)`;
-  return [
-    `${some} p.table_id = ${id} AND p2p.key_digest(p.key) = p2p.key_digest(ARRAY[${texts}]))`,
-    `${some} p2p.digest(p.waits_for) = p2p.digest(${row}))`,
-    ...(constraints.keys.some(({ table }) => table === id) ? [holds] : []),
-  ].join(' OR ');
+  if (!hasSettledKey(shape)) return `EXISTS (SELECT FROM ${versions} AS m)`;
+  const texts = shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ');
+  return `EXISTS (SELECT FROM ${versions} AS m JOIN p2p.parked AS p
+      ON p.table_id = ${shape.id} AND p2p.key_digest(p.key) = p2p.key_digest(ARRAY[${texts}]))
+    OR EXISTS (${waitingFor(constraints, shape, versions)})`;
 }
