@@ -31,6 +31,8 @@ export class SparseStore implements NodeStore {
   }
 
   rules: NodeStore['rules'] = defaultRules;
+  forms: NodeStore['forms'] = () => new Map();
+  onForms: NodeStore['onForms'] = () => () => undefined;
   readonly resolvers: readonly string[] = [];
   readonly feed: NodeStore['feed'] = {
     open: async () => {

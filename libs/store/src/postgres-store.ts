@@ -1,4 +1,4 @@
-import { defaultRules, keepsFields, type MaxVersions, noVersions, type Rules } from '@pgmesh/core';
+import { type DigestedForm, defaultRules, keepsFields, type MaxVersions, noVersions, type Rules } from '@pgmesh/core';
 import { type Crowd, crowdFinding } from './apply/crowd';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
@@ -230,6 +230,16 @@ export class PostgresStore {
   /** The names of the tables that we share, sorted. */
   tables(): readonly string[] {
     return this.shapes.names;
+  }
+
+  /** What peers are told of these tables; another map whenever one of them has been altered. */
+  forms(): ReadonlyMap<string, DigestedForm> {
+    return this.shapes.forms;
+  }
+
+  /** Calls back when a shared table has been altered: seconds after it at the latest. */
+  onForms(listener: () => void): () => void {
+    return this.shapes.onForms(listener);
   }
 
   /** A shared table by the name that people give it. */

@@ -3,6 +3,7 @@ import { Problem } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
 import { type Failure, failureOf } from './failure';
 import type { LinkContext, Session } from './link-context';
+import { PausedTables } from './paused-tables';
 import type { KnownPeer } from './peers';
 import { PullLoop } from './pull';
 import { PushLoop } from './push';
@@ -16,6 +17,7 @@ export class Link {
   readonly #stopping = new AbortController();
   readonly #retry = new Wakeup();
   readonly #greeting = new Wakeup();
+  readonly #tables: PausedTables;
   readonly #pull: PullLoop;
   readonly #push: PushLoop;
   #running: Promise<void> | null = null;
@@ -36,8 +38,9 @@ export class Link {
   ) {
     this.#nodeId = peer.nodeId;
     this.#url = peer.url;
-    this.#pull = new PullLoop(context, (position) => this.#worked(position));
-    this.#push = new PushLoop(context, () => this.#worked(this.#position));
+    this.#tables = new PausedTables(context, () => this.#greeting.wake());
+    this.#pull = new PullLoop(context, this.#tables, (position) => this.#worked(position));
+    this.#push = new PushLoop(context, this.#tables, () => this.#worked(this.#position));
   }
 
   get nodeId(): string | null {
@@ -87,11 +90,18 @@ export class Link {
   told(): void {
     this.#push.wake();
     this.#compareRules();
+    this.#compareTables();
   }
 
   /** We decide otherwise from now on: it is told soon. */
   rulesChanged(): void {
     this.#compareRules();
+    this.#greeting.wake();
+  }
+
+  /** A table of ours is another from now on: it is told soon. */
+  formsChanged(): void {
+    this.#compareTables();
     this.#greeting.wake();
   }
 
@@ -130,6 +140,7 @@ export class Link {
       lag_ms: pending === null ? 0 : Math.max(0, clock() - pending),
       failures: this.#failures,
       rules_differ: this.#rulesDiffer,
+      paused_tables: this.#tables.list(),
     };
   }
 
@@ -177,7 +188,9 @@ export class Link {
     const { client, self, neighbours, instances, peers } = this.context;
     const url = this.peer.urls[this.#failures % Math.max(this.peer.urls.length, 1)] ?? this.peer.url;
     this.#url = url;
-    const hello = await client.hello(url, await self.hello(this.#nodeId), signal);
+    const known = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
+    const ours = await self.hello(this.#nodeId, known?.told);
+    const hello = await client.hello(url, ours, signal);
     if (self.is(hello)) {
       this.#state = 'self';
       peers.learn(url, hello.node_id);
@@ -187,7 +200,10 @@ export class Link {
     this.#nodeId = hello.node_id;
     instances.met(hello);
     neighbours.met(hello);
+    const told = await self.hello(hello.node_id, neighbours.get(hello.node_id)?.told);
+    if (Object.keys(told.forms).some((table) => !ours.forms[table])) await client.hello(url, told, signal);
     this.#compareRules();
+    this.#compareTables(true);
     peers.learn(url, hello.node_id);
     return { url, nodeId: hello.node_id, epoch: hello.epoch, instance: hello.instance, signal };
   }
@@ -202,6 +218,13 @@ export class Link {
     if (JSON.stringify(differences) === JSON.stringify(this.#rulesDiffer)) return;
     this.#rulesDiffer = differences;
     events.emit({ type: 'rules_differ', peer: peer.nodeId, differences });
+  }
+
+  /** A table that would lose values is left out; one that no longer would comes back at once. */
+  #compareTables(greeted = false): void {
+    if (this.#nodeId === null || !this.#tables.compare(this.#nodeId, greeted)) return;
+    this.#pull.wake();
+    this.#push.wake();
   }
 
   /** Greets again now and then: tables come and go, and a peer may have begun anew. */

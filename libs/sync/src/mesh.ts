@@ -138,6 +138,9 @@ export class Mesh {
         events.emit({ type: 'news' });
         for (const link of this.#links) link.news();
       }),
+      store.onForms(() => {
+        for (const link of this.#links) link.formsChanged();
+      }),
       neighbours.on((nodeId, what) => {
         for (const link of this.#links) {
           // Whoever has just started may be the one that an address known by hand leads to.

@@ -1,4 +1,4 @@
-import type { FeedRequest, Knowledge, Position, Rules } from '@pgmesh/core';
+import type { DigestedForm, FeedRequest, Knowledge, Position, Rules } from '@pgmesh/core';
 import type { Frame, WindowFrame } from '@pgmesh/wire';
 
 /** Who we are: the node, and the incarnation of its database, which is the epoch of its feed. */
@@ -124,4 +124,8 @@ export interface Store {
   readonly rules: Rules;
   /** The names of the tables that we share, `schema.table`, sorted. */
   tables(): readonly string[];
+  /** What peers are told of these tables; another map whenever one of them has been altered. */
+  forms(): ReadonlyMap<string, DigestedForm>;
+  /** Calls back when `forms` is another, soon after a table was altered. Returns what ends that. */
+  onForms(listener: () => void): () => void;
 }

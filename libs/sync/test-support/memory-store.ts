@@ -2,7 +2,9 @@ import {
   advance,
   cutSnapshot,
   defaultRules,
+  type DigestedForm,
   type FeedRequest,
+  formDigest,
   formatSnapshot,
   type Knowledge,
   type Known,
@@ -82,6 +84,8 @@ export class MemoryStore implements Store {
   readonly #rows = new Map<string, Map<string, Row>>();
   readonly #positions = new Map<string, Position>();
   readonly #listeners = new Set<() => void>();
+  readonly #formListeners = new Set<() => void>();
+  #forms: ReadonlyMap<string, DigestedForm>;
   #nextXid = 1n;
   #conflicts = 0;
   #turn: Promise<unknown> = Promise.resolve();
@@ -89,6 +93,7 @@ export class MemoryStore implements Store {
   constructor(nodeId: string, tables: readonly string[], epoch = 'e1') {
     this.identity = { nodeId, epoch };
     this.#tables = [...tables].sort();
+    this.#forms = new Map(tables.map((table) => [table, formOf(['value'])]));
     for (const table of tables) this.#rows.set(table, new Map());
     this.history = {
       add: async (record) => void this.records.push(record),
@@ -98,6 +103,21 @@ export class MemoryStore implements Store {
 
   tables(): readonly string[] {
     return this.#tables;
+  }
+
+  forms(): ReadonlyMap<string, DigestedForm> {
+    return this.#forms;
+  }
+
+  onForms(listener: () => void): () => void {
+    this.#formListeners.add(listener);
+    return () => this.#formListeners.delete(listener);
+  }
+
+  /** Another set of columns beside the key; rows of others are taken as if they had them. */
+  alter(table: string, ...columns: readonly string[]): void {
+    this.#forms = new Map([...this.#forms, [table, formOf(columns)]]);
+    for (const listener of [...this.#formListeners]) listener();
   }
 
   /** A local write, in a transaction of its own; null deletes. */
@@ -323,6 +343,15 @@ export class MemoryStore implements Store {
       if (known && position) this.#positions.set(node, { ...position, snapshot: known.cursor.snapshot });
     }
   }
+}
+
+function formOf(columns: readonly string[]): DigestedForm {
+  const text = { type: 'text', base: 'text', generated: false, more: '' };
+  const form = {
+    key: ['key'],
+    columns: ['key', ...columns].map((name) => ({ ...text, name, optional: name !== 'key' })),
+  };
+  return { form, digest: formDigest(form) };
 }
 
 interface FoundRow {

@@ -40,6 +40,17 @@ export const wirePositionSchema = z.object({
 });
 export type WirePosition = z.infer<typeof wirePositionSchema>;
 
+/** `TableForm` as JSON. Types and what follows them are shown to people, who run them: longer ones than anybody has are refused. */
+const columnFormSchema = z.object({
+  name,
+  type: z.string().max(1000),
+  base: z.string().max(1000),
+  generated: z.boolean(),
+  optional: z.boolean(),
+  more: z.string().max(10_000),
+});
+const tableFormSchema = z.object({ key: z.array(name).max(32), columns: z.array(columnFormSchema).max(1600) });
+
 /** `POST /p2p/hello`, in both directions. */
 export const helloSchema = z.object({
   protocol: z.int(),
@@ -50,6 +61,10 @@ export const helloSchema = z.object({
   room: z.string().max(300),
   /** The tables that the speaker shares. */
   tables: names,
+  /** The digests of their forms (libs/core: formDigest), one for each of `tables`. */
+  digests: z.array(z.string().max(64)).max(10_000).default([]),
+  /** The forms of those that the listener has in another form, as far as that is known. */
+  forms: z.record(name, tableFormSchema).default({}),
   /** How the speaker decides conflicts (libs/core: formatRules). A node that says nothing goes by the last write. */
   rules: z.string().max(longestRules).default('last-write-wins'),
   /** Where the speaker can be dialled; null when it cannot. */

@@ -61,6 +61,10 @@ function tell(line: LogLine): string | null {
       return `decided   conflict ${String(line.id)} of ${String(line.table)}`;
     case 'rules_differ':
       return `differs   from ${String(peer)} in P2P_CONFLICT`;
+    case 'table_paused':
+      return `paused    ${String(line.table)} with ${String(peer)}: ${String(line.reason)}`;
+    case 'table_resumed':
+      return `resumed   ${String(line.table)} with ${String(peer)}`;
     case 'sync_failed':
       return `failed    with ${String(peer)} (${String(code)}): ${String(detail)}`;
     default:

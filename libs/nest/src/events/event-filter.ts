@@ -29,6 +29,8 @@ function tablesOf(event: MeshEvent): readonly string[] | null {
       return event.tables;
     case 'conflict':
     case 'conflict_ended':
+    case 'table_paused':
+    case 'table_resumed':
       return [event.table];
     case 'copy_progress':
       return event.table === null ? null : [event.table];

@@ -13,6 +13,8 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   sync_failed: 'warn',
   rules_differ: 'warn',
   rules_changed: 'log',
+  table_paused: 'warn',
+  table_resumed: 'log',
   copy_progress: 'debug',
   conflict: 'debug',
   more_conflicts: 'debug',

@@ -67,6 +67,8 @@ export const openPostgresStore: OpenStore = async (
     conflicts: store.conflicts,
     rows: new StoreRows(store),
     tables: () => store.tables(),
+    forms: () => store.forms(),
+    onForms: (listener) => store.onForms(listener),
     conflictsResolved: () => store.conflictsResolved(),
     close: () => store.close(),
     async changes(table, query) {
