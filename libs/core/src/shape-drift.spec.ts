@@ -4,7 +4,15 @@ import { type ColumnForm, formDigest, quoteIdent, type TableForm } from './table
 
 const types = [
   ...['smallint', 'integer', 'bigint', 'numeric', 'numeric(10,2)', 'numeric(12,2)', 'numeric(12,4)', 'numeric(5,-2)'],
-  ...['text', 'character varying', 'character varying(5)', 'character varying(9)', 'character(5)', 'double precision', 'real'],
+  ...[
+    'text',
+    'character varying',
+    'character varying(5)',
+    'character varying(9)',
+    'character(5)',
+    'double precision',
+    'real',
+  ],
   ...['boolean', 'date', 'integer[]', 'public.mood'],
 ];
 

@@ -110,7 +110,12 @@ function missing(
   return { drift: { kind: 'dropped_column', column, reason, remedy: `${add} Or, to drop it everywhere, ${drop}` } };
 }
 
-function requiredColumn(table: string, receiver: FormAt, sender: FormAt, { name: column, type }: ColumnForm): ShapeDrift {
+function requiredColumn(
+  table: string,
+  receiver: FormAt,
+  sender: FormAt,
+  { name: column, type }: ColumnForm,
+): ShapeDrift {
   const ident = quoteIdent(column);
   const reason = `${receiver.node} needs a value for the column ${column} (NOT NULL without a default), and ${sender.node} lacks it.`;
   const add = at(sender, `ALTER TABLE ${table} ADD COLUMN ${ident} ${type};`);
