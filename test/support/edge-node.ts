@@ -32,6 +32,7 @@ export class SparseStore implements NodeStore {
 
   rules: NodeStore['rules'] = defaultRules;
   forms: NodeStore['forms'] = () => new Map();
+  refreshForms: NodeStore['refreshForms'] = async () => undefined;
   onForms: NodeStore['onForms'] = () => () => undefined;
   readonly resolvers: readonly string[] = [];
   readonly feed: NodeStore['feed'] = {

@@ -17,6 +17,7 @@ import { dropHistories, needsSeed, seedHistory } from './history/seed';
 import { establishIdentity, type NodeIdentity } from './identity';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
+import { forgetPositions } from './positions';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
 import { rowKey } from './row-key';
 import { whyRow, type WhyView } from './row-why';
@@ -76,6 +77,8 @@ const crowdMemory = 3_600_000;
 export class PostgresStore {
   private lost: Error | null = null;
   private crowd: (Crowd & { readonly at: Date }) | null = null;
+  /** The tables that positions speak of. */
+  private followed = '';
   private upkeep: NodeJS.Timeout | null = null;
   private working: Promise<unknown> = Promise.resolve();
 
@@ -237,6 +240,11 @@ export class PostgresStore {
     return this.shapes.forms;
   }
 
+  /** Looks whether one has been altered, now rather than within seconds. */
+  async refreshForms(): Promise<void> {
+    await this.shapes.refresh().catch(rethrowAway);
+  }
+
   /** Calls back when a shared table has been altered: seconds after it at the latest. */
   onForms(listener: () => void): () => void {
     return this.shapes.onForms(listener);
@@ -347,6 +355,9 @@ export class PostgresStore {
       });
     }
     await this.shapes.refresh();
+    const names = this.shapes.names.join();
+    if (names !== this.followed) await forgetPositions(this.pool, this.shapes.names);
+    this.followed = names;
     for (const shape of this.shapes.all) {
       await this.reporting(async () => {
         if (await completeTriggers(this.pool, shape)) {

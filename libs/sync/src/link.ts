@@ -229,10 +229,12 @@ export class Link {
 
   /** Greets again now and then: tables come and go, and a peer may have begun anew. */
   async #greetings({ nodeId, epoch, signal }: Session): Promise<void> {
-    const { times, random } = this.context;
+    const { times, random, store } = this.context;
     for (;;) {
       await this.#greeting.wait(jittered(times.interval, random), signal);
       if (signal.aborted) return;
+      // Somebody may have run what it takes.
+      if (this.#tables.list().length > 0) await store.refreshForms();
       const again = await this.#greet(signal);
       if (again?.nodeId !== nodeId || again.epoch !== epoch) {
         throw new Problem('other_epoch', `Another node or another incarnation answers at ${this.#url}.`);

@@ -18,7 +18,7 @@ interface Refusal {
 
 /**
  * Which tables are kept out of the exchange with one peer, because values of one side would be lost in the other's table (trap 37).
- * The position in a table that is left out is given up, and the table copied anew when it comes back: nothing is skipped.
+ * The position remembers where such a table was left off, and the stream goes back there when it comes again: nothing is skipped.
  */
 export class PausedTables {
   #paused: Paused = new Map();

@@ -126,6 +126,8 @@ export interface Store {
   tables(): readonly string[];
   /** What peers are told of these tables; another map whenever one of them has been altered. */
   forms(): ReadonlyMap<string, DigestedForm>;
+  /** Looks whether one was altered, now. @throws Problem `unavailable` */
+  refreshForms(): Promise<void>;
   /** Calls back when `forms` is another, soon after a table was altered. Returns what ends that. */
   onForms(listener: () => void): () => void;
 }

@@ -109,6 +109,8 @@ export class MemoryStore implements Store {
     return this.#forms;
   }
 
+  async refreshForms(): Promise<void> {}
+
   onForms(listener: () => void): () => void {
     this.#formListeners.add(listener);
     return () => this.#formListeners.delete(listener);

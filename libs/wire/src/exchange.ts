@@ -37,6 +37,7 @@ export const wirePositionSchema = z.object({
   snapshot: snapshotText,
   reached: snapshotText,
   copy: z.object({ tables: names, since: snapshotText, next: copyPoint }).nullable(),
+  left: z.record(name, snapshotText).optional(),
 });
 export type WirePosition = z.infer<typeof wirePositionSchema>;
 
@@ -140,7 +141,7 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown, what: string):
 
 export function toWirePosition(position: Position | null): WirePosition | null {
   if (position === null) return null;
-  const { epoch, tables, snapshot, reached, copy } = position;
+  const { epoch, tables, snapshot, reached, copy, left } = position;
   return {
     epoch,
     tables: [...tables],
@@ -151,18 +152,24 @@ export function toWirePosition(position: Position | null): WirePosition | null {
       since: formatSnapshot(copy.since),
       next: { table: copy.next.table, after: copy.next.after && [...copy.next.after] },
     },
+    ...(left && { left: mapValues(left, formatSnapshot) }),
   };
 }
 
 export function fromWirePosition(position: WirePosition | null): Position | null {
   if (position === null) return null;
-  const { copy } = position;
+  const { copy, left, ...rest } = position;
   return {
-    ...position,
+    ...rest,
     snapshot: parseSnapshot(position.snapshot)!,
     reached: parseSnapshot(position.reached)!,
     copy: copy && { ...copy, since: parseSnapshot(copy.since)! },
+    ...(left && { left: mapValues(left, (text) => parseSnapshot(text)!) }),
   };
+}
+
+function mapValues<A, B>(record: Readonly<Record<string, A>>, map: (value: A) => B): Record<string, B> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 }
 
 export function toWireKnowledge(knowledge: Knowledge): WireKnowledge {

@@ -68,6 +68,7 @@ export const openPostgresStore: OpenStore = async (
     rows: new StoreRows(store),
     tables: () => store.tables(),
     forms: () => store.forms(),
+    refreshForms: () => store.refreshForms(),
     onForms: (listener) => store.onForms(listener),
     conflictsResolved: () => store.conflictsResolved(),
     close: () => store.close(),
