@@ -145,6 +145,24 @@ it('trap 37: an additional column of the receiver that is nullable or has a defa
   });
 });
 
+it('trap 37: rows that both nodes write while one of them lacks a column end equal', async () => {
+  await using mesh = await startMesh('a <-> b', schema);
+  const [a, b] = mesh.nodes as [LiveNode, LiveNode];
+  await mesh.connected();
+  await a.sql(`INSERT INTO items SELECT i, 'x' FROM generate_series(1, 20) AS i`);
+  await eventuallyEqual(a, b);
+  await a.sql(`ALTER TABLE items ADD colour text DEFAULT 'none'`);
+  await a.sql(`UPDATE items SET colour = 'blue' WHERE id <= 10`);
+  await paused(b, 'a', 'pull');
+  await b.sql(`UPDATE items SET name = 'of b' WHERE id % 2 = 0; DELETE FROM items WHERE id = 5`);
+  await eventually('a has the writes of b', async () => {
+    expect(await a.sql(`SELECT id FROM items WHERE name = 'of b'`)).toHaveLength(10);
+  });
+  await b.sql(`ALTER TABLE items ADD colour text DEFAULT 'none'`);
+  await nothingPaused(a, b);
+  await eventuallyEqual(a, b);
+});
+
 it('trap 37: three nodes, of which the middle one lags behind with its migration', async () => {
   await using mesh = await startMesh('a <-> b <-> c', schema);
   const [a, b, c] = mesh.nodes as [LiveNode, LiveNode, LiveNode];
