@@ -25,6 +25,7 @@ import {
   type EndFrame,
   type Frame,
   fromWireKnowledge,
+  Problem,
   protocolVersion,
   type RowsFrame,
   toWireKnowledge,
@@ -80,6 +81,8 @@ export class MemoryStore implements Store {
   openWindows = 0;
   /** Thrown by the next applies. */
   refusal: Error | null = null;
+  /** A table of which no window is taken. */
+  altered: string | null = null;
   readonly #tables: string[];
   readonly #rows = new Map<string, Map<string, Row>>();
   readonly #positions = new Map<string, Position>();
@@ -286,6 +289,12 @@ export class MemoryStore implements Store {
     const [head, end] = [all[0], all.at(-1)];
     if (head?.type !== 'window' || end?.type !== 'end') throw new Error('The window was cut off');
     if (this.refusal) throw this.refusal;
+    if (this.altered !== null && head.tables.includes(this.altered)) {
+      throw new Problem('unknown_column', `The window has a column of ${this.altered} that is not here.`, {
+        table: this.altered,
+        column: 'colour',
+      });
+    }
     const before = this.#positions.get(head.node) ?? null;
     const position = advance(before, head.epoch, stepOf(head));
     if (position === null) return { outcome: 'gap', head, position: before };
