@@ -122,6 +122,68 @@ CREATE UNIQUE INDEX ON p2p.conflict (table_id, p2p.key_digest(key)) WHERE ended_
 CREATE INDEX ON p2p.conflict (id) WHERE ended_at IS NULL AND open IS NOT NULL;
 CREATE INDEX ON p2p.conflict (updated_at);
 
+-- Rows that their tables cannot show beside the others, or not at all (docs/parking.md): their versions lie whole in the siblings of their
+-- metadata, which says deleted. A record holds for as long as its version stands there. `image` is the row that would be shown; `composed`
+-- says that it is made of several versions. `waits_for` names the row that has the key, or the one that is referred to.
+CREATE TABLE p2p.parked (
+  id         bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+  table_id   integer     NOT NULL,
+  key        text[]      NOT NULL,
+  stamp      bigint      NOT NULL,
+  origin     text        NOT NULL COLLATE "C",
+  composed   boolean     NOT NULL,
+  image      jsonb       NOT NULL,
+  reason     text        NOT NULL CHECK (reason IN ('key', 'reference', 'refused')),
+  "constraint" text,
+  message    text        NOT NULL,
+  waits_for  jsonb,
+  parked_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- As something that an index takes at any length.
+CREATE FUNCTION p2p.digest(value jsonb) RETURNS bytea LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT sha256(convert_to($1::text, 'UTF8'))
+$$;
+
+CREATE UNIQUE INDEX ON p2p.parked (table_id, p2p.key_digest(key));
+CREATE INDEX ON p2p.parked (p2p.digest(waits_for));
+CREATE INDEX ON p2p.parked (table_id) WHERE reason = 'reference';
+
+-- A row's versions without the one under whose name it stands, and with it, in their order (libs/core: compareVersions).
+CREATE FUNCTION p2p.without(siblings jsonb, stamp bigint, origin text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_agg(s.version ORDER BY s.place) FROM jsonb_array_elements($1) WITH ORDINALITY AS s (version, place)
+  WHERE (s.version ->> 'stamp')::int8 <> $2 OR s.version ->> 'origin' <> $3
+$$;
+
+CREATE FUNCTION p2p.beside(siblings jsonb, version jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_agg(s.version ORDER BY (s.version ->> 'stamp')::int8, (s.version ->> 'origin') COLLATE "C")
+  FROM jsonb_array_elements(coalesce($1, '[]') || jsonb_build_array($2)) AS s (version)
+$$;
+
+-- Ends a transaction that leaves a reference unmet, or that has gone by other constraints between tables than there are.
+CREATE FUNCTION p2p.unmet(reference text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'A row would stand without the row that it refers to (%)', reference USING ERRCODE = 'P2003', CONSTRAINT = reference;
+END
+$$;
+
+-- Ends a transaction that changes what parked rows wait for.
+CREATE FUNCTION p2p.unsettled() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'Rows are parked that may stand now' USING ERRCODE = 'P2005';
+END
+$$;
+
+CREATE FUNCTION p2p.assert_constraints(relations oid[], known bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF (SELECT coalesce(sum(t.tgconstraint::int8), 0) FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = ANY (relations)) <> known THEN
+    RAISE EXCEPTION 'The constraints between tables have changed' USING ERRCODE = 'P2004';
+  END IF;
+END
+$$;
+
 -- Ends a transaction that applies a window over such rows: they are given their versions first, or they would be lost.
 CREATE FUNCTION p2p.assert_versioned(tables integer[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

@@ -225,7 +225,7 @@ describe('Rules', () => {
       await b.sql(
         `CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 2050 THEN RAISE 'ended here' USING ERRCODE = '58000'; END IF; RETURN NEW; END $$`,
       );
-      await b.sql(`CREATE TRIGGER stop BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION stop()`);
+      await b.sql(`CREATE TRIGGER stop BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION stop()`);
       await b.sql(`ALTER TABLE t ENABLE ALWAYS TRIGGER stop`);
       await expect(openStore(b.db, 'b', ['t'], { rules: rules('first-write-wins') })).rejects.toThrow('ended here');
       await b.sql(`DROP TRIGGER stop ON t`);

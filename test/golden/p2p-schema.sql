@@ -47,6 +47,22 @@ TABLE node
   CHECK (only_one)
   PRIMARY KEY (only_one)
 
+TABLE parked
+  id bigint NOT NULL
+  table_id integer NOT NULL
+  key text[] NOT NULL
+  stamp bigint NOT NULL
+  origin text NOT NULL
+  composed boolean NOT NULL
+  image jsonb NOT NULL
+  reason text NOT NULL
+  constraint text
+  message text NOT NULL
+  waits_for jsonb
+  parked_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  PRIMARY KEY (id)
+  CHECK ((reason = ANY (ARRAY['key'::text, 'reference'::text, 'refused'::text])))
+
 TABLE peer
   url text NOT NULL
   node_id text
@@ -120,6 +136,14 @@ CREATE INDEX meta_1_xid_idx ON p2p.meta_1 USING btree (xid)
 
 CREATE UNIQUE INDEX node_pkey ON p2p.node USING btree (only_one)
 
+CREATE INDEX parked_digest_idx ON p2p.parked USING btree (p2p.digest(waits_for))
+
+CREATE UNIQUE INDEX parked_pkey ON p2p.parked USING btree (id)
+
+CREATE INDEX parked_table_id_idx ON p2p.parked USING btree (table_id) WHERE (reason = 'reference'::text)
+
+CREATE UNIQUE INDEX parked_table_id_key_digest_idx ON p2p.parked USING btree (table_id, p2p.key_digest(key))
+
 CREATE UNIQUE INDEX peer_pkey ON p2p.peer USING btree (url)
 
 CREATE UNIQUE INDEX position_pkey ON p2p."position" USING btree (node)
@@ -134,6 +158,8 @@ CREATE UNIQUE INDEX tracked_table_relation_key ON p2p.tracked_table USING btree 
 
 SEQUENCE conflict_id_seq FROM 1 TO 9223372036854775807
 
+SEQUENCE parked_id_seq FROM 1 TO 9223372036854775807
+
 SEQUENCE sync_history_id_seq FROM 1 TO 9223372036854775807
 
 SEQUENCE tracked_table_id_seq FROM 1 TO 2147483647
@@ -146,6 +172,17 @@ CREATE OR REPLACE FUNCTION p2p.alike(anyelement, anyelement)
  IMMUTABLE
 AS $function$ SELECT true $function$
 
+CREATE OR REPLACE FUNCTION p2p.assert_constraints(relations oid[], known bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  IF (SELECT coalesce(sum(t.tgconstraint::int8), 0) FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = ANY (relations)) <> known THEN
+    RAISE EXCEPTION 'The constraints between tables have changed' USING ERRCODE = 'P2004';
+  END IF;
+END
+$function$
+
 CREATE OR REPLACE FUNCTION p2p.assert_versioned(tables integer[])
  RETURNS void
  LANGUAGE plpgsql
@@ -155,6 +192,16 @@ BEGIN
     RAISE EXCEPTION 'Rows that were written here wait for their versions' USING ERRCODE = 'P2002';
   END IF;
 END
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.beside(siblings jsonb, version jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT jsonb_agg(s.version ORDER BY (s.version ->> 'stamp')::int8, (s.version ->> 'origin') COLLATE "C")
+  FROM jsonb_array_elements(coalesce($1, '[]') || jsonb_build_array($2)) AS s (version)
 $function$
 
 CREATE OR REPLACE FUNCTION p2p.capture_1()
@@ -328,6 +375,15 @@ AS $function$
   SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8
 $function$
 
+CREATE OR REPLACE FUNCTION p2p.digest(value jsonb)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT sha256(convert_to($1::text, 'UTF8'))
+$function$
+
 CREATE OR REPLACE FUNCTION p2p.fields_of_write(fields jsonb, stamp bigint, origin text, kept jsonb)
  RETURNS jsonb
  LANGUAGE sql
@@ -451,6 +507,34 @@ AS $function$
 BEGIN
   RAISE EXCEPTION 'A row of % is live by its version and missing in the table', relation USING ERRCODE = 'P2001';
 END
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.unmet(reference text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  RAISE EXCEPTION 'A row would stand without the row that it refers to (%)', reference USING ERRCODE = 'P2003', CONSTRAINT = reference;
+END
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.unsettled()
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  RAISE EXCEPTION 'Rows are parked that may stand now' USING ERRCODE = 'P2005';
+END
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.without(siblings jsonb, stamp bigint, origin text)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT jsonb_agg(s.version ORDER BY s.place) FROM jsonb_array_elements($1) WITH ORDINALITY AS s (version, place)
+  WHERE (s.version ->> 'stamp')::int8 <> $2 OR s.version ->> 'origin' <> $3
 $function$
 
 CREATE TRIGGER p2p_delete AFTER DELETE ON public.items REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION p2p.capture_1() -- A

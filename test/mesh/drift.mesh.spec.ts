@@ -135,8 +135,8 @@ it('trap 37: an additional column of the receiver that is nullable or has a defa
 
   // One that must be given is another thing: b could not insert.
   await b.sql(`ALTER TABLE items ALTER more DROP DEFAULT`);
-  await a.sql(`INSERT INTO items VALUES (2, 'y')`);
   const { reason, remedy } = await paused(b, 'a', 'pull');
+  await a.sql(`INSERT INTO items VALUES (2, 'y')`);
   expect(reason).toBe('b needs a value for the column more (NOT NULL without a default), and a lacks it.');
   expect(remedy).toContain('ALTER TABLE public.items ADD COLUMN more integer;');
   await b.sql(`ALTER TABLE items ALTER more SET DEFAULT 8`);

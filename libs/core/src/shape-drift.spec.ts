@@ -163,9 +163,14 @@ describe('The text of one type is taken by another', () => {
     ['public.mood', 'public.mood', true],
   ])('%s of %s: %s', (ours, theirs, taken) => expect(takesText(ours, theirs)).toBe(taken));
 
-  it('or PostgreSQL refuses it: of integers', () => {
+  it('or PostgreSQL refuses it: of integers, of numerics with one scale, and of texts', () => {
     const taken = (ours: string, theirs: string) => takesOrRefuses(ours, theirs);
-    expect([taken('smallint', 'bigint'), taken('numeric', 'integer')]).toEqual([true, true]);
+    expect([
+      taken('smallint', 'bigint'),
+      taken('numeric', 'integer'),
+      taken('character varying(5)', 'text'),
+      taken('numeric(10,2)', 'numeric(12,2)'),
+    ]).toEqual([true, true, true, true]);
     expect([taken('integer', 'numeric'), taken('numeric(10,2)', 'numeric'), taken('integer', 'text')]).toEqual([
       false,
       false,

@@ -160,10 +160,17 @@ export function takesText(ours: string, theirs: string): boolean {
   return false;
 }
 
-/** The same, or PostgreSQL refuses each value that does not fit, rather than to change it: it says so of integers alone. */
+/**
+ * The same, or PostgreSQL refuses each value that does not fit, rather than to change it: integers, and numerics of one scale, that are
+ * too large, and texts that are too long (but for spaces at their end). Other types round, pad or read the text otherwise.
+ */
 export function takesOrRefuses(ours: string, theirs: string): boolean {
-  const whole = [ours, theirs].map((type) => integers.indexOf(type));
-  return takesText(ours, theirs) || whole.every((size) => size >= 0 && size < integers.indexOf('numeric'));
+  const pair = [ours, theirs];
+  const whole = pair.every((type) => integers.indexOf(type) >= 0 && type !== 'numeric');
+  const text = pair.every((type) => ['text', 'character varying'].includes(modified(type).name));
+  const [to, from] = [modified(ours), modified(theirs)];
+  const scaled = to.name === 'numeric' && from.name === 'numeric' && to.sizes.length > 0 && from.sizes.length > 0;
+  return whole || text || (scaled && (to.sizes[1] ?? 0) === (from.sizes[1] ?? 0)) || takesText(ours, theirs);
 }
 
 /** `numeric(10,2)` → numeric, [10, 2] */

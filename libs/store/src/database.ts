@@ -85,6 +85,11 @@ export function sqlState(error: unknown): string | undefined {
     : undefined;
 }
 
+/** What a table does not take of one row, whatever the others are: types, NOT NULL, CHECK, what functions in it raise, the size of an index entry. */
+export function refusesRow(state: string | undefined): boolean {
+  return state !== undefined && /^(22|23000|23502|23514|54|P0001)/.test(state);
+}
+
 /** Whether an error means that the database cannot be reached, as against having refused something. */
 export function isAway(error: unknown): boolean {
   const state = sqlState(error);

@@ -9,6 +9,8 @@ export { type KeptVersion, type Restored, RowHistory } from './history/row-histo
 export type { VersionName } from './decide';
 export { migrate } from './migrate';
 export { type Renamed, renameWriter } from './rename-writer';
+export type { ParkedBook, ParkedPage, ParkedQuery, ParkedView } from './parking/book';
+export type { Changed as ParkingChange, ParkedNote } from './parking/record';
 export { PostgresStore, PreflightError, type StoreHealth, type StoreOptions } from './postgres-store';
 export type { Finding } from './preflight';
 export type { WhyView } from './row-why';

@@ -14,6 +14,9 @@ import { tick } from './feed/ticks';
 import { Wakeup } from './feed/wakeup';
 import { RowHistory } from './history/row-history';
 import { dropHistories, needsSeed, seedHistory } from './history/seed';
+import { ParkedBook } from './parking/book';
+import type { Changed } from './parking/record';
+import { ParkingUpkeep } from './parking/upkeep';
 import { establishIdentity, type NodeIdentity } from './identity';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
@@ -76,6 +79,7 @@ const crowdMemory = 3_600_000;
 /** A node's database: everything that pgmesh does on PostgreSQL, put together. */
 export class PostgresStore {
   private lost: Error | null = null;
+  private readonly parkingListeners = new Set<(changed: Changed) => void>();
   private crowd: (Crowd & { readonly at: Date }) | null = null;
   /** The tables that positions speak of. */
   private followed = '';
@@ -95,6 +99,8 @@ export class PostgresStore {
     readonly rowHistory: RowHistory,
     readonly peerBook: PostgresPeerBook,
     readonly conflicts: ConflictBook,
+    readonly parked: ParkedBook,
+    private readonly parking: ParkingUpkeep,
   ) {}
 
   /** @throws PreflightError, Problem `unavailable`, Error with the remedy */
@@ -141,7 +147,7 @@ export class PostgresStore {
       }
     }
     await shapes.refresh();
-    await rulebook.follow(shapes.all);
+    await rulebook.follow(shapes);
 
     // Feed and inbox.
     let store: PostgresStore | null = null;
@@ -164,11 +170,20 @@ export class PostgresStore {
       crowded: (crowd) => store?.noteCrowd(crowd),
       versionAside: async () => store?.keepUp(),
       changed: () => wakeup.ring(),
+      parking: (changed) => store?.noteParking(changed),
     });
     const history = new PostgresSyncHistory(pool);
     const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
     const conflicts = new ConflictBook(pool, identity, shapes);
+    const parked = new ParkedBook(pool, identity, shapes);
+    const parking = new ParkingUpkeep(
+      pool,
+      shapes,
+      (tables) => inbox.settle(tables),
+      (error) => store?.report(error),
+    );
+    wakeup.listen(() => parking.nudge());
     store = new PostgresStore(
       connections,
       options,
@@ -182,6 +197,8 @@ export class PostgresStore {
       rowHistory,
       book,
       conflicts,
+      parked,
+      parking,
     );
     await store.keepUp();
     wakeup.start();
@@ -214,7 +231,7 @@ export class PostgresStore {
 
   private async changeRules(rules: Rules): Promise<void> {
     const before = this.rules;
-    await this.rulebook.set(rules, this.shapes.all, async () => {
+    await this.rulebook.set(rules, this.shapes, async () => {
       for (const { oid, schema, table } of this.shapes.all) {
         const name = `${schema}.${table}`;
         if (keepsFields(before, name) !== keepsFields(rules, name)) await this.track(oid);
@@ -300,6 +317,7 @@ export class PostgresStore {
   async close(): Promise<void> {
     if (this.upkeep) clearInterval(this.upkeep);
     await this.working;
+    await this.parking.stop();
     await this.history.flush();
     await this.wakeup.stop();
     await this.connections.end();
@@ -312,6 +330,25 @@ export class PostgresStore {
   private noteCrowd(crowd: Crowd): void {
     this.options.onFinding?.(crowdFinding(crowd));
     if (this.crowded === null || crowd.versions >= this.crowded.versions) this.crowd = { ...crowd, at: new Date() };
+  }
+
+  /** Calls back after rows were parked, or are back. Returns what ends that. */
+  onParking(listener: (changed: Changed) => void): () => void {
+    this.parkingListeners.add(listener);
+    return () => this.parkingListeners.delete(listener);
+  }
+
+  /** Tries all parked rows anew: what a function or a type had refused may be taken by now. @throws Problem `unavailable` */
+  async settleParked(): Promise<Changed> {
+    await this.shapes.refresh();
+    return this.parking.tryAll().catch(rethrowAway);
+  }
+
+  private noteParking(changed: Changed): void {
+    if (changed.parked.length > 0) this.parking.noteParked();
+    if (changed.parked.length + changed.returned.length === 0) return;
+    this.wakeup.ring();
+    for (const listener of this.parkingListeners) listener(changed);
   }
 
   private noteAway(error: Error | null): void {
@@ -333,8 +370,12 @@ export class PostgresStore {
     try {
       await work();
     } catch (error) {
-      if (!isAway(error)) this.options.onError?.(error as Error);
+      this.report(error as Error);
     }
+  }
+
+  private report(error: Error): void {
+    if (!isAway(error)) this.options.onError?.(error);
   }
 
   private async upkeepOnce(): Promise<void> {
@@ -368,8 +409,9 @@ export class PostgresStore {
       });
     }
     await this.reporting(() => dropHistories(this.pool, this.shapes.all));
-    await this.reporting(() => this.rulebook.askAgain(this.shapes.all));
+    await this.reporting(() => this.rulebook.askAgain(this.shapes));
     await sweep(this.pool, this.identity, this.shapes.all);
+    this.parking.nudge();
     await tick(this.pool);
     await endSettled(this.pool, this.shapes.all);
     await forgetSettled(this.pool, this.options.conflictRetention ?? defaultConflictRetention);

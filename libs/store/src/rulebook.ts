@@ -5,7 +5,7 @@ import { inTransaction } from './database';
 import { followRules } from './apply/follow-rules';
 import type { Judge } from './apply/judge';
 import type { Connections } from './connections';
-import type { TableShape } from './table-shape';
+import type { Shapes } from './shapes';
 
 interface NodeRules {
   rules: string;
@@ -43,7 +43,7 @@ export class Rulebook {
   }
 
   /** At the start, with all tables under capture: shows the rows in conflict by the rules in force, where they stand by others. */
-  async follow(shapes: readonly TableShape[]): Promise<void> {
+  async follow(shapes: Shapes): Promise<void> {
     const { rules } = await read(this.connections.ordinary);
     // A resolver may have become another one, or have failed before: what it made is made again.
     const same = rules === formatRules(this.rules) && this.rules.every(({ strategy }) => strategy !== 'custom');
@@ -51,7 +51,7 @@ export class Rulebook {
   }
 
   /** Rows that a resolver left open because it did not answer in time are shown to it again, after a while. */
-  async askAgain(shapes: readonly TableShape[]): Promise<void> {
+  async askAgain(shapes: Shapes): Promise<void> {
     await this.judge.askAgain(() => followRules(this.connections, shapes, this.judge));
   }
 
@@ -69,7 +69,7 @@ export class Rulebook {
   }
 
   /** In force from now on, and after a restart. `prepare` puts the tables whose capture depends on the rules under a new one. */
-  async set(rules: Rules, shapes: readonly TableShape[], prepare: () => Promise<void>): Promise<void> {
+  async set(rules: Rules, shapes: Shapes, prepare: () => Promise<void>): Promise<void> {
     // Noted first: a process that ends in the middle goes on at its next start.
     const [set, replaced] = [formatRules(rules), formatRules(this.configured)];
     await this.connections.ordinary.query(

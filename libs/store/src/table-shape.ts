@@ -40,6 +40,10 @@ export interface TableShape {
   readonly oid: number;
   /** `schema.table`, each part quoted where it must be: its name among peers. */
   readonly name: string;
+  /** Where its rows lie, in SQL: the table; while they are settled, what they were lifted into (parking/lift.ts). */
+  readonly relation: string;
+  /** While they are settled, a table that refuses what the table refuses of one row by itself. */
+  readonly trial?: string;
   /** The two parts of the name as they are, unquoted. */
   readonly schema: string;
   readonly table: string;
@@ -102,7 +106,9 @@ interface ColumnRow {
 
 /** The shapes of the tracked tables, or of one of them, by id. Columns come from the catalog, never from a request. */
 export async function readShapes(db: Queryable, id: number | null = null): Promise<TableShape[]> {
-  const { rows: tables } = await db.query<Omit<TableShape, 'meta' | 'history' | 'key' | 'columns' | 'form'>>(
+  const { rows: tables } = await db.query<
+    Omit<TableShape, 'relation' | 'meta' | 'history' | 'key' | 'columns' | 'form'>
+  >(
     `SELECT t.id, t.relation::oid::int8 AS oid, format('%I.%I', n.nspname, c.relname) AS name,
        n.nspname AS schema, c.relname AS table, t.max_versions AS "maxVersions",
        ${fingerprintOf('c.oid')} AS fingerprint
@@ -119,7 +125,7 @@ export async function readShapes(db: Queryable, id: number | null = null): Promi
       .sort((a, b) => a.key_position! - b.key_position!)
       .map(toKeyColumn);
     const rest = own.filter((column) => column.key_position === null).map(toColumn);
-    const names = { meta: `p2p.meta_${table.id}`, history: `p2p.history_${table.id}` };
+    const names = { relation: table.name, meta: `p2p.meta_${table.id}`, history: `p2p.history_${table.id}` };
     const form = { key: key.map(({ name }) => name), columns: all.map(toColumnForm) };
     return { ...table, ...names, key, columns: [...key, ...rest], form };
   });

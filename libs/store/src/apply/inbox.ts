@@ -3,16 +3,26 @@ import type { Knowledge, Position } from '@pgmesh/core';
 import { type Frame, FrameError, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
 import type { ConflictNote } from '../conflicts/view';
 import type { Connections } from '../connections';
-import { rethrowAway, sqlState } from '../database';
+import { refusesRow, rethrowAway, sqlState } from '../database';
+import type { Changed } from '../parking/record';
+import { Settlement } from '../parking/settlement';
+import { assertConstraints, otherConstraints, unmetReference, unsettled } from '../parking/watch';
 import { readKnowledge, readPosition } from '../positions';
 import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
 import { Arrival, Late } from './arrival';
 import type { Crowd } from './crowd';
 import { Desk } from './desk';
+import { inApply } from './in-apply';
 import type { Judge } from './judge';
 import { Collision } from './merge';
-import { type MergedWindow, MergeTransaction, unversioned } from './merge-transaction';
+import {
+  type MergedWindow,
+  MergeTransaction,
+  type MergeTransactionOptions,
+  MustSettle,
+  unversioned,
+} from './merge-transaction';
 import { copyStages, literalStage, type Target, targetOf } from './stage';
 
 export type Applied =
@@ -45,6 +55,8 @@ export interface InboxOptions {
   readonly versionAside: () => Promise<unknown>;
   /** Called after a commit that changed something. */
   readonly changed: () => void;
+  /** Told which rows were parked, and which are back; also where there are none. */
+  readonly parking: (changed: Changed) => void;
 }
 
 /** Column literals that are held in memory for one window, in bytes. A sender of ours stays below half of it. */
@@ -155,32 +167,43 @@ export class PostgresInbox {
     const end = await arrival.complete();
     const { head, stages } = arrival;
     const client = await desk.merging();
+    let settling = false;
     for (let attempt = 1; ; attempt++) {
-      const careful = attempt > 1;
+      const careful = attempt > 1 || settling;
       try {
-        const merge = new MergeTransaction(client, head, { ...this.options, careful });
+        const merge = new MergeTransaction(client, head, this.mergeOptions(careful, settling));
         if (!(await merge.begin(stages))) return { outcome: 'gap', head, position: merge.before };
         for (const stage of stages) await merge.merge(stage);
         return this.applied(head, await merge.commit(end));
       } catch (error) {
         await client.query('ROLLBACK');
         const state = sqlState(error);
-        if (attempt === attempts) return this.refused(error);
+        if (!settling && (error instanceof MustSettle || isInTheWay(state, careful))) {
+          settling = true;
+          continue;
+        }
+        if (attempt >= attempts) return this.refused(error);
         if (error instanceof Collision) {
           await error.merge.assertDistinct(client);
-          await this.options.adopt(error.merge.stage.shape);
+          await this.options.adopt(this.shapes.get(error.merge.stage.shape.name) ?? error.merge.stage.shape);
         } else if (state === unversioned) {
           await this.options.versionAside();
         } else if (error instanceof ShapeChanged || isShapeChange(state, String(error))) {
           await this.lookAgain(stages, error);
           await client.query('DISCARD PLANS');
-        } else if (!retried.has(state ?? '') && !(state === '23505' && !careful)) {
+        } else if (state === otherConstraints) {
+          await this.shapes.refresh();
+        } else if (!retried.has(state ?? '')) {
           await this.lookAgain(stages, error);
           return this.refused(error);
         }
         await sleep(Math.random() * 20 * 2 ** attempt);
       }
     }
+  }
+
+  private mergeOptions(careful: boolean, settling: boolean): MergeTransactionOptions {
+    return { ...this.options, shapes: this.shapes, careful, settling };
   }
 
   /**
@@ -191,21 +214,40 @@ export class PostgresInbox {
     const { head } = arrival;
     const client = await desk.merging();
     try {
-      const merge = new MergeTransaction(client, head, { ...this.options, careful: false });
+      const merge = new MergeTransaction(client, head, this.mergeOptions(false, false));
       if (!(await merge.begin([]))) return { outcome: 'gap', head, position: merge.before };
       for await (const stage of arrival.beside(patience)) await merge.merge(stage);
       return this.applied(head, await merge.commit(await arrival.complete()));
     } catch (error) {
       await client.query('ROLLBACK');
-      const again = error instanceof Late || error instanceof Collision || error instanceof ShapeChanged;
+      const again = [Late, Collision, ShapeChanged, MustSettle].some((kind) => error instanceof kind);
       if (again || sqlState(error) !== undefined) return null;
       throw error;
     }
   }
 
-  private applied(head: WindowFrame, merged: MergedWindow): Applied {
+  private applied(head: WindowFrame, { parking, ...merged }: MergedWindow): Applied {
     if (merged.changed > 0) this.options.changed();
+    this.options.parking(parking);
     return { outcome: 'applied', head, ...merged };
+  }
+
+  /** Decides anew which rows stand of tables that foreign keys connect, their ids. */
+  settle(tables: ReadonlySet<number>): Promise<Changed> {
+    return this.inTurn(async () => {
+      const { shapes } = this;
+      const changed = await inApply(
+        () => this.connections.bulk.connect(),
+        async (client) => {
+          const settlement = await Settlement.open(client, shapes.constraints, shapes.all, tables);
+          const settled = await settlement.conclude();
+          for (const statement of assertConstraints(shapes, settlement.tables)) await client.query(statement);
+          return settled;
+        },
+      );
+      this.options.parking(changed);
+      return changed;
+    });
   }
 
   /** A part that was received for a table as it was cannot be merged into what it is: the window has to come again. */
@@ -248,6 +290,15 @@ export class PostgresInbox {
         { cause: error },
       );
     }
+    if (state === unmetReference) {
+      throw new Problem(
+        'invalid_value',
+        `The window takes away a row that rows of a table refer to which is not shared, by ${constraint}. Nothing of it was applied; it is tried ` +
+          `again. Share that table too, or take its rows away.`,
+        where,
+        { cause: error },
+      );
+    }
     if (state && refusals.test(state)) {
       throw new Problem(
         'invalid_value',
@@ -269,8 +320,14 @@ export class PostgresInbox {
 /** Values that the table, its constraints, domains and triggers do not take, or that are too large for PostgreSQL. */
 const refusals = /^(0A|20|21|22|23|2F|38|39|42|44|54|P0)/;
 
-/** Serialization failure, deadlock, lock not available. */
-const retried = new Set(['40001', '40P01', '55P03']);
+/** Serialization failure, deadlock, lock not available; a key that somebody else has taken since we looked, a parent that has gone. */
+const retried = new Set(['40001', '40P01', '55P03', '23505', '23P01', unmetReference]);
+
+/** Whether a constraint is in the way of a row: then it is decided anew which stand. A key may be one that is being written just now. */
+function isInTheWay(state: string | undefined, careful: boolean): boolean {
+  if (state === '23505') return careful;
+  return refusesRow(state) || state === '23P01' || state === unmetReference || state === unsettled;
+}
 
 async function expectHead(source: AsyncIterator<Frame>, nodeId: string): Promise<WindowFrame> {
   const { value: head, done } = await source.next();

@@ -22,13 +22,13 @@ export async function writeKept(client: PoolClient, shape: TableShape, rows: rea
      FROM (SELECT p2p.clock() AS stamp, n.node_id || '~' || n.incarnation AS origin, n.priority, false AS deleted,
          pg_current_xact_id() AS xid FROM p2p.node AS n) AS excluded, jsonb_to_recordset($1::jsonb) AS r (key jsonb)
      WHERE ${keysEqual(shape, inMeta('m'), inRecord)}
-       AND EXISTS (SELECT FROM ${shape.name} AS d WHERE ${keysEqual(shape, inData('d'), inMeta('m'))})`,
+       AND EXISTS (SELECT FROM ${shape.relation} AS d WHERE ${keysEqual(shape, inData('d'), inMeta('m'))})`,
     [JSON.stringify(kept.map(({ key }) => ({ key })))],
   );
   if (shape.maxVersions === 0) return;
   const written = `SELECT ${metaKeys(shape, 'm')} FROM ${shape.meta} AS m JOIN p2p.node AS n ON m.origin = n.node_id || '~' || n.incarnation
     WHERE m.xid = pg_current_xact_id() AND m.via IS NULL AND m.siblings IS NULL`;
-  await client.query(writtenStatements(shape, written));
+  await client.query(writtenStatements({ ...shape, name: shape.relation }, written));
 }
 
 function keepsColumns(shape: TableShape, { before, visible }: JudgedRow): boolean {

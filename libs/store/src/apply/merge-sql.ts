@@ -64,7 +64,7 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
   const won = `m.stamp = s.v1 AND m.origin = s.v2 AND m.xid = pg_current_xact_id()`;
   return {
     // Data before metadata, in key order: the order in which users' own writes lock. The versions are looked at on the way.
-    lock: `SELECT (SELECT count(*) FROM (SELECT FROM ${shape.name} AS d JOIN (${source}) AS s ON ${dataIsStaged}
+    lock: `SELECT (SELECT count(*) FROM (SELECT FROM ${shape.relation} AS d JOIN (${source}) AS s ON ${dataIsStaged}
         ORDER BY ${shape.key.map((c) => `d.${c.ident}`).join(', ')} FOR NO KEY UPDATE OF d) AS l) AS locked,
       ${soundnessOf(stage, origin)} FROM (${source}) AS s`,
     survey: `SELECT ${soundnessOf(stage, origin)} FROM (${source}) AS s`,
@@ -79,7 +79,7 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
         count(*) FILTER (WHERE (${verdict}) = 'newer') AS left_over, 
         count(*) FILTER (WHERE m.stamp = s.v1 AND m.origin = s.v2 AND m.xid <> pg_current_xact_id()) AS same
       FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}`,
-    remove: `DELETE FROM ${shape.name} AS d USING (${source}) AS s, ${shape.meta} AS m
+    remove: `DELETE FROM ${shape.relation} AS d USING (${source}) AS s, ${shape.meta} AS m
       WHERE s.v7 AND ${metaIsStaged} AND ${won} AND ${dataIsStaged}`,
     renumber: renumbering(
       stage,
@@ -92,13 +92,13 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
         ? null
         : (
             all,
-          ) => `UPDATE ${shape.name} AS d SET ${updates.join(', ')} FROM (${source}) AS s${all ? '' : `, ${shape.meta} AS m`}
+          ) => `UPDATE ${shape.relation} AS d SET ${updates.join(', ')} FROM (${source}) AS s${all ? '' : `, ${shape.meta} AS m`}
       WHERE NOT s.v7 AND ${dataIsStaged}${all ? '' : ` AND ${metaIsStaged} AND ${won}`}`,
-    putMissing: `INSERT INTO ${shape.name} AS d (${idents}) OVERRIDING SYSTEM VALUE
+    putMissing: `INSERT INTO ${shape.relation} AS d (${idents}) OVERRIDING SYSTEM VALUE
       SELECT ${values} FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged} WHERE NOT s.v7 AND ${won}
-        AND NOT EXISTS (SELECT FROM ${shape.name} AS d WHERE ${dataIsStaged}) ORDER BY ${order}
+        AND NOT EXISTS (SELECT FROM ${shape.relation} AS d WHERE ${dataIsStaged}) ORDER BY ${order}
       ON CONFLICT (${keys}) DO NOTHING`,
-    putNew: (careful) => `INSERT INTO ${shape.name} (${idents}) OVERRIDING SYSTEM VALUE
+    putNew: (careful) => `INSERT INTO ${shape.relation} (${idents}) OVERRIDING SYSTEM VALUE
       SELECT ${values} FROM (${source}) AS s WHERE NOT s.v7${careful ? ` AND ${isNew} ORDER BY ${order} ON CONFLICT (${keys}) DO NOTHING` : ''}`,
     markNew: (careful) => `WITH fresh AS (
         INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, past, fields, siblings, deleted, via, xid)
@@ -137,9 +137,9 @@ export function renumbering(
   if (drawn.length === 0) return null;
   const differs = drawn.map((column) => `d.${column.ident} IS DISTINCT FROM ${value(column)}`).join(' OR ');
   const kept = shape.columns.map((column) => (drawn.includes(column) ? value(column) : `d.${column.ident}`));
-  return `WITH moved AS (DELETE FROM ${shape.name} AS d USING ${from} WHERE ${condition} AND (${differs})
+  return `WITH moved AS (DELETE FROM ${shape.relation} AS d USING ${from} WHERE ${condition} AND (${differs})
       RETURNING ${kept.map((sql, i) => `${sql} AS c${i + 1}`).join(', ')})
-    INSERT INTO ${shape.name} (${shape.columns.map(({ ident }) => ident).join(', ')}) OVERRIDING SYSTEM VALUE
+    INSERT INTO ${shape.relation} (${shape.columns.map(({ ident }) => ident).join(', ')}) OVERRIDING SYSTEM VALUE
     SELECT ${kept.map((_, i) => `w.c${i + 1}`).join(', ')} FROM moved AS w`;
 }
 
@@ -153,7 +153,7 @@ function concurrentQuery({ shape, columns, source, literals }: Stage, after: boo
   return `WITH found AS MATERIALIZED (
       SELECT m.*, m.xid = pg_current_xact_id() AS fresh, s.*, ${shape.columns.map(({ ident }, i) => `d.${ident} AS d${i + 1}`).join(', ')}
       FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${keysEqual(shape, inMeta('m'), inStage('s'))}
-        LEFT JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inStage('s'))}
+        LEFT JOIN ${shape.relation} AS d ON ${keysEqual(shape, inData('d'), inStage('s'))}
       WHERE (${verdict}) = 'concurrent'${after ? ` AND ${later}` : ''} ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch}
     ), sized AS (
       SELECT c.*, count(*) OVER () AS found,
@@ -164,7 +164,7 @@ function concurrentQuery({ shape, columns, source, literals }: Stage, after: boo
           OVER (ORDER BY ${order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
       FROM found AS c
     )
-    SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found, c.fresh,
+    SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found, c.fresh, c.fresh AND c.deleted AND c.d1 IS DISTINCT FROM NULL AS unversioned,
       c.stamp, c.origin, c.priority, c.past, c.fields, c.siblings, c.deleted, ${imageOf(ours)} AS image,
       c.v1, c.v2, c.v3, c.v4, c.v5, c.v6, c.v7, ${imageOf(theirs)} AS staged
     FROM sized AS c WHERE c.bytes_before < ${concurrentBytes} ORDER BY ${order}`;

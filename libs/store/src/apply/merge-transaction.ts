@@ -2,6 +2,10 @@ import { feedName, type Position } from '@pgmesh/core';
 import type { EndFrame, WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { type ConflictNote, noteOf } from '../conflicts/view';
+import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '../parking/watch';
+import { type Changed, noChange } from '../parking/record';
+import { Settlement } from '../parking/settlement';
+import type { Shapes } from '../shapes';
 import { learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
 import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
@@ -19,6 +23,7 @@ export interface MergedWindow {
   /** The conflicts one by one, at most a thousand. */
   readonly noted: readonly ConflictNote[];
   readonly tables: Readonly<Record<string, number>>;
+  readonly parking: Changed;
   readonly position: Position;
 }
 
@@ -29,7 +34,13 @@ export interface MergeTransactionOptions {
   readonly judge: Judge;
   readonly crowded: (crowd: Crowd) => void;
   readonly careful: boolean;
+  readonly shapes: Shapes;
+  /** Whether it is decided anew which rows stand: a constraint is in the way of one, or rows are parked. */
+  readonly settling: boolean;
 }
+
+/** The window is about tables that nobody watches over here: it has to be merged with `settling`. */
+export class MustSettle extends Error {}
 
 /**
  * SQLSTATE of p2p.assert_versioned: a row of these tables was written here and has no version for that yet. Asked at the end, when
@@ -51,6 +62,9 @@ export class MergeTransaction {
   private changed = 0;
   private conflicts = 0;
   private readonly noted: ConflictNote[] = [];
+  private settlement: Settlement | null = null;
+  private parkedTables: readonly number[] = [];
+  private parking: Changed = noChange;
 
   constructor(
     private readonly client: PoolClient,
@@ -61,12 +75,20 @@ export class MergeTransaction {
   /**
    * Begins, and sends what the small ones of `stages` begin with along, at once.
    * @returns false, with nothing begun, when the window does not connect to where we stand
+   * @throws MustSettle
    */
   async begin(stages: readonly Stage[]): Promise<boolean> {
-    const small = stages.filter(({ literals }) => literals.length > 0).map((stage) => this.open(stage));
+    const early = this.options.settling ? [] : stages.filter(({ literals }) => literals.length > 0);
+    const small = early.map((stage) => this.open(stage));
     const openings = small.map((merge) => merge.opening);
     const plans = this.head.kind === 'copy' ? [bySize] : [];
-    const [, , locked, ...rest] = await burst(this.client, [...begin, lockPositions, ...plans, ...openings.flat()]);
+    const [, , locked, parked, ...rest] = await burst(this.client, [
+      ...begin,
+      lockPositions,
+      parkedTables,
+      ...plans,
+      ...openings.flat(),
+    ]);
     const results = rest.slice(plans.length);
     small.forEach((merge, i) => {
       this.opened.set(merge.stage, { merge, results: results.splice(0, openings[i]!.length) });
@@ -75,14 +97,23 @@ export class MergeTransaction {
     this.before = this.positions.get(this.head.node) ?? null;
     this.after = positionAfter(this.before, this.head);
     if (this.after === null) await this.client.query('ROLLBACK');
+    else await this.settleWhere((parked!.rows as { id: number }[]).map(({ id }) => id));
     return this.after !== null;
+  }
+
+  private async settleWhere(parked: readonly number[]): Promise<void> {
+    const { shapes, settling } = this.options;
+    const tables = this.head.tables.flatMap((name) => shapes.get(name)?.id ?? []);
+    if (settling) this.settlement = await Settlement.open(this.client, shapes.constraints, shapes.all, tables);
+    else if (mustSettle(shapes, tables, parked)) throw new MustSettle();
+    this.parkedTables = parked;
   }
 
   async merge(stage: Stage): Promise<void> {
     const opened = this.opened.get(stage);
     const merged = opened
       ? await opened.merge.conclude(this.client, opened.results)
-      : await this.open(stage).run(this.client);
+      : await this.open((await this.settlement?.liftStage(stage)) ?? stage).run(this.client);
     const { name, id } = stage.shape;
     this.tableIds.add(id);
     this.rows += stage.count;
@@ -101,9 +132,16 @@ export class MergeTransaction {
     const moved = [...learned].map(([node, to]) => writePosition(node, to));
     const own = writePosition(this.head.node, position);
     const versioned = prepared('SELECT p2p.assert_versioned($1)', [[...this.tableIds]]);
-    await burst(this.client, [versioned, own, ...moved, ...this.counters, { text: 'COMMIT' }]);
-    const { rows, changed, conflicts, noted, tables } = this;
-    return { rows, changed, conflicts, noted, tables, position };
+    const { shapes } = this.options;
+    if (this.settlement) {
+      this.parking = await this.settlement.conclude();
+      for (const id of this.settlement.tables) this.tableIds.add(id);
+    }
+    const unaffected = this.settlement ? [] : assertUnaffected(shapes, this.tableIds, this.parkedTables);
+    const constraints = [...assertConstraints(shapes, this.tableIds), ...unaffected];
+    await burst(this.client, [versioned, ...constraints, own, ...moved, ...this.counters, { text: 'COMMIT' }]);
+    const { rows, changed, conflicts, noted, tables, parking } = this;
+    return { rows, changed, conflicts, noted, tables, parking, position };
   }
 
   private open(stage: Stage): StageMerge {

@@ -136,7 +136,14 @@ export class StageMerge {
     await this.record(client, won + fresh);
     // A set that is new here is judged as well: its sender may go by other rules, or have a resolver that failed.
     if (concurrent + several === 0) return { changed: won + fresh, conflicts: 0, noted: [] };
-    const resolved = await resolveConcurrent(client, stage, statements, options.via, options.judge);
+    const resolved = await resolveConcurrent(
+      client,
+      stage,
+      statements,
+      options.via,
+      options.judge,
+      () => new Collision(this),
+    );
     if (resolved.crowd > 0) options.crowded({ table: stage.shape.name, versions: resolved.crowd });
     return { ...resolved, changed: won + fresh + resolved.changed };
   }

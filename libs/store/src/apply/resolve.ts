@@ -16,6 +16,8 @@ interface ConcurrentRow extends KeptRow {
   key: string[];
   /** Whether it came with this very window, for the first time. */
   fresh: boolean;
+  /** Whether the table has a row that nothing was known of. */
+  unversioned: boolean;
   v1: number;
   v2: string;
   v3: number;
@@ -46,6 +48,8 @@ export const notedMost = 1000;
  * Merges the rows whose versions are concurrent with ours: the union of both sets less what is covered, and the visible row by
  * the strategy. The only place where rows become JavaScript objects; a thousand at a time, or as many as fit into
  * some megabytes.
+ *
+ * @param collision what to throw where a row of ours has no version
  */
 export async function resolveConcurrent(
   client: PoolClient,
@@ -53,6 +57,7 @@ export async function resolveConcurrent(
   statements: MergeStatements,
   via: string,
   judge: Judge,
+  collision: () => Error,
 ): Promise<Resolution> {
   let changed = 0;
   let conflicts = 0;
@@ -66,6 +71,7 @@ export async function resolveConcurrent(
     const { rows } = await client.query<ConcurrentRow>(text, [...stage.literals, ...after]);
     if (rows.some(({ key }, i) => i > 0 && key.every((part, k) => part === rows[i - 1]!.key[k])))
       throw repeatedKeys(stage);
+    if (rows.some(({ unversioned }) => unversioned)) throw collision();
     const merged = rows.map((row) => mergeRow(stage.shape, judge, row));
     const settled = await settle(client, stage.shape, merged, via);
     changed += settled.changed.filter(({ fresh }) => !fresh).length;

@@ -24,7 +24,7 @@ export function impostorQuery({ shape, columns, source }: Stage): string {
   );
   return `SELECT s.v1 AS stamp, s.v2 AS origin
     FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${keysEqual(shape, inMeta('m'), inStage('s'))}
-      LEFT JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inStage('s'))} AND d.xmin = m.xid::xid
+      LEFT JOIN ${shape.relation} AS d ON ${keysEqual(shape, inData('d'), inStage('s'))} AND d.xmin = m.xid::xid
       CROSS JOIN LATERAL (SELECT ARRAY(SELECT c.attname::text FROM pg_attribute AS c
         WHERE c.attrelid = ${shape.oid} AND age(c.xmin) < age(d.xmin)) AS later) AS a
     WHERE m.stamp = s.v1 AND m.origin = s.v2 AND m.xid <> pg_current_xact_id() AND m.siblings IS NULL AND s.v6 IS NULL

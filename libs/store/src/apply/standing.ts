@@ -1,6 +1,6 @@
 import { type RowImage, type RowState, sameFields, sameVersion } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
-import { sqlState } from '../database';
+import { refusesRow, sqlState } from '../database';
 import { recordSets } from '../history/record';
 import { inData, inMeta, keysEqual, rekeyed } from '../keys';
 import type { Column, TableShape } from '../table-shape';
@@ -70,12 +70,9 @@ function isShown({ before, visible }: JudgedRow): boolean {
   return Object.keys(image).every((column) => before.image?.[column] === image[column]);
 }
 
-/** What a table cannot take of one row, whatever the others are: types, NOT NULL, CHECK and what functions in it raise, the size of an index entry. */
-const refusals = /^(22|23000|23502|23514|54|P0001)/;
-
 /**
- * Puts rows into the table of which nobody knows whether they can be: composed ones, which nobody wrote so, and versions from
- * before a constraint. Those that cannot are found by halving, and stand by the last write.
+ * Puts rows into the table. Of composed ones, which nobody wrote so, nobody knows whether they can be: those that cannot are found by
+ * halving, and stand by the last write. A version that the table does not take is for others to look after.
  */
 async function tryToPut<Row extends JudgedRow>(
   client: PoolClient,
@@ -83,15 +80,24 @@ async function tryToPut<Row extends JudgedRow>(
   rows: readonly Row[],
 ): Promise<Row[]> {
   if (rows.length === 0) return [];
+  const { trial } = shape;
+  const tried = trial === undefined ? shape : { ...shape, relation: trial };
   await client.query('SAVEPOINT put');
   try {
-    await show(client, shape, rows);
-    const images = rows.some(isMade) ? await readImages(client, shape, rows) : [];
-    await client.query('RELEASE SAVEPOINT put');
+    await show(client, tried, trial === undefined ? rows : rows.filter(isMade));
+    const images = rows.some(isMade)
+      ? await readImages(client, tried, rows.filter(isMade))
+      : new Map<string, RowImage>();
+    await client.query(trial === undefined ? 'RELEASE SAVEPOINT put' : 'ROLLBACK TO SAVEPOINT put');
     // As the table has it: a resolver may write 1.5 where the column says 1.50.
-    return rows.map((row, i) => ({ ...row, visible: { ...row.visible, image: images[i] ?? row.visible.image } }));
+    const put = rows.map((row) => {
+      const image = images.get(JSON.stringify(row.key)) ?? row.visible.image;
+      return { ...row, visible: { ...row.visible, image } };
+    });
+    if (trial !== undefined) await show(client, shape, put);
+    return put;
   } catch (error) {
-    if (!refusals.test(sqlState(error) ?? '')) throw error;
+    if (!refusesRow(sqlState(error)) || !rows.some(isMade)) throw error;
     await client.query('ROLLBACK TO SAVEPOINT put');
     if (rows.length === 1) {
       const left = rows.map((row) => ({ ...row, ...refusedBy((error as Error).message, row.state, row) }));
@@ -110,20 +116,19 @@ async function tryToPut<Row extends JudgedRow>(
   }
 }
 
+/** By the rows' keys as JSON. */
 async function readImages(
   client: PoolClient,
   shape: TableShape,
   rows: readonly JudgedRow[],
-): Promise<(RowImage | undefined)[]> {
+): Promise<Map<string, RowImage>> {
   const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
-  const { rows: read } = await client.query<{ i: number; image: RowImage }>(
-    `SELECT r.i, ${imageOf(columns, 'd')} AS image FROM jsonb_to_recordset($1::jsonb) AS r (i int4, key jsonb)
-       JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inRecord)}`,
-    [JSON.stringify(rows.map(({ key }, i) => ({ i, key })))],
+  const { rows: read } = await client.query<{ key: string[]; image: RowImage }>(
+    `SELECT r.key, ${imageOf(columns, 'd')} AS image FROM jsonb_to_recordset($1::jsonb) AS r (key jsonb)
+       JOIN ${shape.relation} AS d ON ${keysEqual(shape, inData('d'), inRecord)}`,
+    [JSON.stringify(rows.map(({ key }) => ({ key })))],
   );
-  const images: (RowImage | undefined)[] = rows.map(() => undefined);
-  for (const { i, image } of read) images[i] = image;
-  return images;
+  return new Map(read.map(({ key, image }) => [JSON.stringify(key), image]));
 }
 
 async function keep(
@@ -176,7 +181,7 @@ async function show(client: PoolClient, shape: TableShape, rows: readonly Judged
   const removed = rows.filter(({ visible }) => visible.image === null);
   if (removed.length > 0) {
     await client.query(
-      `DELETE FROM ${shape.name} AS d USING ${from} WHERE ${keysEqual(shape, inData('d'), inRecord)}`,
+      `DELETE FROM ${shape.relation} AS d USING ${from} WHERE ${keysEqual(shape, inData('d'), inRecord)}`,
       [JSON.stringify(removed.map(({ key }) => ({ key })))],
     );
   }
@@ -198,7 +203,7 @@ async function show(client: PoolClient, shape: TableShape, rows: readonly Judged
     const values = columns.map(value);
     const updates = updatedColumns(shape, columns).map(({ ident }) => `${ident} = excluded.${ident}`);
     await client.query(
-      `INSERT INTO ${shape.name} AS d (${columns.map(({ ident }) => ident).join(', ')}) OVERRIDING SYSTEM VALUE
+      `INSERT INTO ${shape.relation} AS d (${columns.map(({ ident }) => ident).join(', ')}) OVERRIDING SYSTEM VALUE
        SELECT ${values.join(', ')} FROM ${from} ON CONFLICT (${shape.key.map(({ ident }) => ident).join(', ')})
        DO ${updates.length > 0 ? `UPDATE SET ${updates.join(', ')}` : 'NOTHING'}`,
       [JSON.stringify(records)],

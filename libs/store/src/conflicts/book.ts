@@ -9,6 +9,7 @@ import { isShapeChange, type Shapes } from '../shapes';
 import type { TableShape } from '../table-shape';
 import { typed } from '../typed-text';
 import { usersWrite } from '../users-write';
+import { cursorIn, placeIn } from '../page-cursor';
 import { endSettled } from './ended';
 import { type ConflictRow, type ConflictView, viewOf } from './view';
 
@@ -48,7 +49,7 @@ export class ConflictBook {
    * @throws Problem `bad_cursor`, `not_found` for a table that is not shared, `unavailable`
    */
   async list({ table, status, limit, cursor }: ConflictQuery): Promise<ConflictPage> {
-    const below = cursor === undefined ? null : placeOf(cursor);
+    const below = cursor === undefined ? null : placeIn('conflicts', cursor);
     const shape = table === undefined ? null : this.shapes.find(table);
     if (shape === undefined) throw new Problem('not_found', `${table} is not shared any more.`);
     const conditions = [
@@ -69,7 +70,10 @@ export class ConflictBook {
       );
       const page = rows.slice(0, limit);
       const more = page.length < (rows[0]?.found ?? 0);
-      return { conflicts: page.flatMap((row) => this.view(row)), cursor: more ? cursorAt(page.at(-1)!.id) : null };
+      return {
+        conflicts: page.flatMap((row) => this.view(row)),
+        cursor: more ? cursorIn('conflicts', page.at(-1)!.id) : null,
+      };
     } catch (error) {
       return rethrowAway(error);
     }
@@ -182,21 +186,4 @@ function decided(by: VersionName | null): Problem {
 
 function unknown(id: number): never {
   throw new Problem('not_found', `There is no conflict ${id} here. GET /p2p/conflicts lists those that there are.`);
-}
-
-function cursorAt(id: number): string {
-  return Buffer.from(JSON.stringify(['conflicts', id])).toString('base64url');
-}
-
-function placeOf(cursor: string): number {
-  const bad = () => new Problem('bad_cursor', 'The cursor is not one that this list gave. Start without one.');
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
-  } catch {
-    throw bad();
-  }
-  const [list, id] = Array.isArray(value) && value.length === 2 ? (value as unknown[]) : [];
-  if (list !== 'conflicts' || typeof id !== 'number' || !Number.isSafeInteger(id) || id < 1) throw bad();
-  return id;
 }

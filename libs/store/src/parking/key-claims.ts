@@ -1,0 +1,168 @@
+import { holders } from '@pgmesh/core';
+import type { PoolClient } from 'pg';
+import { refusesRow, sqlState } from '../database';
+import { inData, inMeta, keysAfter, keysEqual } from '../keys';
+import type { TableShape } from '../table-shape';
+import type { KeyConstraint } from './constraints';
+import { byRank, type Lift, withMeta } from './lift';
+import type { Out, Reason } from './settlement';
+
+/**
+ * Puts those of a table's lifted rows into it that hold their keys and that it takes. Standing rows that one of a higher rank has a key in
+ * common with are lifted first. Returns the others.
+ */
+export async function settleKeys(client: PoolClient, lift: Lift, keys: readonly KeyConstraint[]): Promise<Out> {
+  for (const key of keys) await lift.moveOut(...lower(lift, key));
+  const refused: Out = new Map();
+  for (;;) {
+    const out: Out = new Map([...(await lost(client, lift, keys, [...refused.keys()])), ...refused]);
+    const places = [...out.keys()];
+    const message = await attempt(client, 'put', () => lift.putAllBut(places));
+    if (message === null) return out;
+    // What else the refused rows claimed is free for others.
+    const found = await findRefused(client, lift, await lift.placesBut(places), message);
+    if (found.size === 0)
+      throw new Error(`${lift.table.name} refuses rows together that it takes one by one: ${message.message}`);
+    for (const [place, reason] of found) refused.set(place, reason);
+  }
+}
+
+/** Of rows that are refused together, those that are refused by themselves. */
+async function findRefused(client: PoolClient, lift: Lift, places: readonly string[], why: Reason): Promise<Out> {
+  if (places.length === 1) return new Map([[places[0]!, why]]);
+  const half = places.length >> 1;
+  const all: Out = new Map();
+  for (const part of [places.slice(0, half), places.slice(half)]) {
+    const refusal = await attempt(client, 'try', async () => {
+      await lift.put(part);
+      await client.query('ROLLBACK TO SAVEPOINT try');
+    });
+    if (refusal === null) continue;
+    for (const [place, reason] of await findRefused(client, lift, part, refusal)) all.set(place, reason);
+  }
+  return all;
+}
+
+/** Does the work under a savepoint. Returns why the table does not take a row of it; null where it takes all. */
+async function attempt(client: PoolClient, savepoint: string, work: () => Promise<void>): Promise<Reason | null> {
+  await client.query(`SAVEPOINT ${savepoint}`);
+  try {
+    await work();
+    await client.query(`RELEASE SAVEPOINT ${savepoint}`);
+    return null;
+  } catch (error) {
+    if (!refusesRow(sqlState(error))) throw error;
+    await client.query(`ROLLBACK TO SAVEPOINT ${savepoint}`);
+    const { message, constraint } = error as Error & { constraint?: string };
+    return { reason: 'refused', constraint: constraint ?? null, message: `${message}.`, waits_for: null };
+  }
+}
+
+interface Contender {
+  readonly claims: string[];
+  readonly taken: string[];
+}
+
+/** Which of the lifted rows, but for `without`, do not hold their keys. */
+async function lost(
+  client: PoolClient,
+  lift: Lift,
+  keys: readonly KeyConstraint[],
+  without: readonly string[],
+): Promise<Out> {
+  const contenders = new Map<string, Contender>();
+  const contender = (place: string): Contender => {
+    const one = contenders.get(place) ?? { claims: [], taken: [] };
+    contenders.set(place, one);
+    return one;
+  };
+  const standing = new Map<string, readonly string[]>();
+  for (const [i, key] of keys.entries()) {
+    const { rows: shared } = await client.query<{ place: string; claim: string }>(sharedClaims(lift, key), [without]);
+    for (const { place, claim } of shared) contender(place).claims.push(`${i} ${claim}`);
+    const { rows: taken } = await client.query<{ place: string; holder: string[] }>(takenClaims(lift, key), [without]);
+    for (const { place, holder } of taken) {
+      contender(place).taken.push(`${i} taken`);
+      standing.set(`${place} ${i} taken`, holder);
+    }
+  }
+  if (contenders.size === 0) return new Map();
+  const { rows: ranked } = await client.query<{ place: string; key: string[] }>(
+    `SELECT l.ctid::text AS place, ARRAY[${lift.table.key.map(({ ident }) => `l.${ident}::text`).join(', ')}] AS key
+     FROM ${withMeta(lift)} WHERE l.ctid = ANY ($1::tid[]) ORDER BY ${byRank(lift.table, 'm')}`,
+    [[...contenders.keys()]],
+  );
+  const losses = holders(ranked.map(({ place }) => contenders.get(place)!));
+  return new Map(
+    losses.flatMap((loss, i) => {
+      if (loss === null) return [];
+      const { place } = ranked[i]!;
+      const holder = loss.holder === null ? standing.get(`${place} ${loss.claim}`)! : ranked[loss.holder]!.key;
+      return [[place, heldBy(lift.table, keys[Number.parseInt(loss.claim, 10)]!, holder)] as const];
+    }),
+  );
+}
+
+function heldBy(table: TableShape, { name }: KeyConstraint, holder: readonly string[]): Reason {
+  const key = Object.fromEntries(table.key.map((column, i) => [column.name, holder[i]!]));
+  const message = `A later write has the key: by ${name}, the row cannot stand beside ${JSON.stringify(key)}.`;
+  return { reason: 'key', constraint: name, message, waits_for: { table: table.name, key } };
+}
+
+/** The rows of `relation` that a key is about: k1… and what it compares, x1…. */
+function keyed(shape: TableShape, relation: string, { parts, predicate }: KeyConstraint): string {
+  const primary = shape.key.map(({ ident }, i) => `r.${ident} AS k${i + 1}`);
+  const compared = parts.map(({ sql }, i) => `${sql} AS x${i + 1}`);
+  return `(SELECT r.ctid AS place, ${[...primary, ...compared].join(', ')} FROM ${relation} AS r${predicate === null ? '' : ` WHERE ${predicate}`})`;
+}
+
+function compete({ parts, nullsEqual }: KeyConstraint, a: string, b: string): string {
+  return parts
+    .map(({ operator }, i) => {
+      const equal = `${a}.x${i + 1} OPERATOR(${operator}) ${b}.x${i + 1}`;
+      return nullsEqual
+        ? `(${equal} OR ${a}.x${i + 1} IS NOT DISTINCT FROM NULL AND ${b}.x${i + 1} IS NOT DISTINCT FROM NULL)`
+        : equal;
+    })
+    .join(' AND ');
+}
+
+const inKeyed = (alias: string) => (_: unknown, i: number) => `${alias}.k${i + 1}`;
+
+/** Standing rows that a lifted row of higher rank has a key in common with: the arguments of `moveOut`. */
+function lower({ table, rows }: Lift, key: KeyConstraint): [string, string, [], string[]] {
+  const version = (alias: string, of: string) =>
+    `${table.meta} AS ${alias} ON ${keysEqual(table, inMeta(alias), inKeyed(of))}`;
+  const later = keysAfter(table, inMeta('mine_m'), inMeta('theirs_m'));
+  const beaten = `beaten AS MATERIALIZED (
+    SELECT DISTINCT ${table.key.map((_, i) => `theirs.k${i + 1}`).join(', ')}
+    FROM ${keyed(table, rows, key)} AS mine JOIN ${version('mine_m', 'mine')}
+      JOIN ${keyed(table, table.name, key)} AS theirs ON ${compete(key, 'mine', 'theirs')} JOIN ${version('theirs_m', 'theirs')}
+    WHERE (mine_m.stamp, mine_m.origin) > (theirs_m.stamp, theirs_m.origin)
+      OR (mine_m.stamp, mine_m.origin) = (theirs_m.stamp, theirs_m.origin) AND ${later})`;
+  return ['beaten AS b', keysEqual(table, inData('d'), inKeyed('b')), [], [beaten]];
+}
+
+/** Claims that lifted rows have in common: a number for all rows of one key, or of two rows that exclude each other. */
+function sharedClaims({ table, rows }: Lift, key: KeyConstraint): string {
+  const mine = `(SELECT * FROM ${keyed(table, rows, key)} AS q WHERE q.place <> ALL ($1::tid[]))`;
+  if (key.exclusion) {
+    return `WITH pair AS (
+        SELECT a.place AS one, b.place AS other, a.place::text || b.place::text AS claim FROM ${mine} AS a JOIN ${mine} AS b
+          ON a.place < b.place AND ${compete(key, 'a', 'b')}
+      ) SELECT p.one::text AS place, p.claim FROM pair AS p UNION ALL SELECT p.other::text, p.claim FROM pair AS p`;
+  }
+  const compared = key.parts.map((_, i) => `q.x${i + 1}`);
+  const there = key.nullsEqual ? 'true' : compared.map((x) => `${x} IS DISTINCT FROM NULL`).join(' AND ');
+  return `SELECT c.place::text AS place, c.claim::text AS claim FROM (
+      SELECT q.place, dense_rank() OVER (ORDER BY ${compared.join(', ')}) AS claim, count(*) OVER (PARTITION BY ${compared.join(', ')}) AS rivals
+      FROM ${mine} AS q WHERE ${there}
+    ) AS c WHERE c.rivals > 1`;
+}
+
+/** Lifted rows whose key a standing row has, and that row's primary key. */
+function takenClaims({ table, rows }: Lift, key: KeyConstraint): string {
+  return `SELECT DISTINCT ON (mine.place) mine.place::text AS place, ARRAY[${table.key.map((_, i) => `theirs.k${i + 1}::text`).join(', ')}] AS holder
+    FROM ${keyed(table, rows, key)} AS mine JOIN ${keyed(table, table.name, key)} AS theirs ON ${compete(key, 'mine', 'theirs')}
+    WHERE mine.place <> ALL ($1::tid[])`;
+}

@@ -1,0 +1,188 @@
+import type { PoolClient } from 'pg';
+import { inData, inMeta, keysEqual } from '../keys';
+import type { TableShape } from '../table-shape';
+import { typed } from '../typed-text';
+
+interface LiftedColumn {
+  readonly ident: string;
+  readonly definition: string;
+  readonly generated: string | null;
+  readonly preset: string | null;
+}
+
+/**
+ * A table without constraints that rows of a shared table are moved into while it is decided which of them stand: `rows`, as they will
+ * be, and `gone`, as they stood. They last for one transaction.
+ */
+export class Lift {
+  readonly rows: string;
+  readonly gone: string;
+  /** The table as a merge sees it: its rows lie here, and a row that nobody wrote is tried on a table with the constraints of a row alone. */
+  readonly shape: TableShape;
+  private readonly trial: string;
+  private readonly idents: string;
+
+  private constructor(
+    private readonly client: PoolClient,
+    readonly table: TableShape,
+    private readonly presets: ReadonlyMap<string, string>,
+  ) {
+    this.rows = `p2p.lift_${table.id}`;
+    this.gone = `p2p.gone_${table.id}`;
+    this.trial = `p2p.trial_${table.id}`;
+    this.shape = { ...table, relation: this.rows, trial: this.trial };
+    this.idents = table.columns.map(({ ident }) => ident).join(', ');
+  }
+
+  static async open(client: PoolClient, table: TableShape): Promise<Lift> {
+    const { rows: columns } = await client.query<LiftedColumn>(columnsQuery, [table.oid]);
+    const presets = columns.flatMap(({ ident, preset }) => (preset === null ? [] : [[ident, preset] as const]));
+    const lift = new Lift(client, table, new Map(presets));
+    await lift.create(columns);
+    return lift;
+  }
+
+  private async create(columns: readonly LiftedColumn[]): Promise<void> {
+    const plain = columns.map(({ ident, definition, generated, preset }) => {
+      const value = generated === null ? preset && ` DEFAULT ${preset}` : ` GENERATED ALWAYS AS (${generated}) STORED`;
+      return `${ident} ${definition}${value ?? ''}`;
+    });
+    const keys = this.table.key.map(({ ident }) => ident).join(', ');
+    for (const statement of [
+      `CREATE UNLOGGED TABLE ${this.rows} (${plain.join(', ')}) WITH (autovacuum_enabled = off)`,
+      `CREATE UNIQUE INDEX ON ${this.rows} (${keys})`,
+      `CREATE UNLOGGED TABLE ${this.gone} (LIKE ${this.rows} INCLUDING GENERATED) WITH (autovacuum_enabled = off)`,
+      `CREATE UNLOGGED TABLE ${this.trial} (LIKE ${this.table.name} INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING DEFAULTS)`,
+      `CREATE UNIQUE INDEX ON ${this.trial} (${keys})`,
+    ]) {
+      await this.client.query(statement);
+    }
+  }
+
+  async drop(): Promise<void> {
+    await this.client.query(`DROP TABLE ${this.rows}, ${this.gone}, ${this.trial}`);
+  }
+
+  /**
+   * Moves rows out of the table: `USING from WHERE condition`, over `d`.
+   * @param withs WITH queries that `from` names
+   * @returns their places
+   */
+  async moveOut(
+    from: string,
+    condition: string,
+    values: readonly unknown[] = [],
+    withs: readonly string[] = [],
+  ): Promise<string[]> {
+    const { rows } = await this.client.query<{ place: string }>(
+      `WITH ${[
+        ...withs,
+        `moved AS (DELETE FROM ${this.table.name} AS d USING ${from} WHERE ${condition} RETURNING ${this.listed('d')})`,
+        `gone AS (INSERT INTO ${this.gone} (${this.idents}) SELECT * FROM moved)`,
+      ].join(', ')}
+       INSERT INTO ${this.rows} (${this.idents}) SELECT * FROM moved RETURNING ctid::text AS place`,
+      [...values],
+    );
+    return rows.map(({ place }) => place);
+  }
+
+  /** Takes parked rows, by the ids of their records, as if they stood. Returns the records that it took. */
+  async takeParked(ids: readonly number[]): Promise<number[]> {
+    const { table } = this;
+    const values = table.columns.map((column) => {
+      const text = `(b.image ->> '${column.name.replace(/'/g, "''")}')`;
+      const value = typed({ type: column.base }, text);
+      const preset = this.presets.get(column.ident);
+      return preset === undefined
+        ? value
+        : `CASE WHEN b.image ? '${column.name.replace(/'/g, "''")}' THEN ${value} ELSE ${preset} END`;
+    });
+    const { rows } = await this.client.query<{ id: number }>(
+      `WITH back AS (
+         UPDATE ${table.meta} AS m SET deleted = false,
+           siblings = CASE WHEN p.composed THEN m.siblings ELSE p2p.without(m.siblings, m.stamp, m.origin) END
+         FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isParked(table)}
+         RETURNING p.id, p.image
+       ), taken AS (INSERT INTO ${this.rows} (${this.idents}) SELECT ${values.join(', ')} FROM back AS b)
+       SELECT b.id FROM back AS b`,
+      [ids],
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  /** Puts the rows at these places into the table. */
+  async put(places: readonly string[]): Promise<void> {
+    await this.client.query(
+      `INSERT INTO ${this.table.name} (${this.idents}) OVERRIDING SYSTEM VALUE
+       SELECT ${this.listed('l')} FROM ${this.rows} AS l WHERE l.ctid = ANY ($1::tid[])`,
+      [places],
+    );
+  }
+
+  /** Puts all rows but those at these places into the table. */
+  async putAllBut(places: readonly string[]): Promise<void> {
+    await this.client.query(
+      `INSERT INTO ${this.table.name} (${this.idents}) OVERRIDING SYSTEM VALUE
+       SELECT ${this.listed('l')} FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
+       WHERE o.place IS NULL ORDER BY ${this.table.key.map(({ ident }) => `l.${ident}`).join(', ')}`,
+      [places],
+    );
+  }
+
+  /** The places of all rows but these, in the order of the primary key. */
+  async placesBut(places: readonly string[]): Promise<string[]> {
+    const { rows } = await this.client.query<{ place: string }>(
+      `SELECT l.ctid::text AS place FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
+       WHERE o.place IS NULL ORDER BY ${this.table.key.map(({ ident }) => `l.${ident}`).join(', ')}`,
+      [places],
+    );
+    return rows.map(({ place }) => place);
+  }
+
+  private listed(alias: string): string {
+    return this.table.columns.map(({ ident }) => `${alias}.${ident}`).join(', ');
+  }
+}
+
+/** Whether the metadata row `m` is of the record `p`'s row. */
+export function isSameRow(shape: TableShape): string {
+  const isKey = keysEqual(shape, inMeta('m'), (column, i) => typed({ type: column.base }, `p.key[${i + 1}]`));
+  return `p.table_id = ${shape.id} AND ${isKey}`;
+}
+
+/** Whether it stands for the record's version, too. */
+export function isSameVersion(shape: TableShape): string {
+  return `${isSameRow(shape)} AND m.stamp = p.stamp AND m.origin = p.origin`;
+}
+
+/** Whether the record `p` holds of the metadata row `m`. */
+export function isParked(shape: TableShape): string {
+  return `${isSameVersion(shape)} AND m.deleted AND m.siblings IS NOT NULL`;
+}
+
+/** `l` joined to its metadata `m`. */
+export function withMeta({ rows, table }: Lift): string {
+  return `${rows} AS l JOIN ${table.meta} AS m ON ${keysEqual(table, inMeta('m'), inData('l'))}`;
+}
+
+/** The ranks of rows, the highest first: by version, then by key. */
+export function byRank(shape: TableShape, meta: string): string {
+  const keys = shape.key.map((column, i) => `${meta}.key${i + 1} USING OPERATOR(${column.after})`);
+  return [`${meta}.stamp DESC`, `${meta}.origin DESC`, ...keys].join(', ');
+}
+
+/** As the table has them, but of the types under domains and without lengths: whatever came can lie here. */
+const columnsQuery = `
+  WITH RECURSIVE base AS (
+    SELECT t.oid AS type, t.oid AS base FROM pg_type AS t WHERE t.typtype <> 'd'
+    UNION ALL
+    SELECT t.oid, b.base FROM pg_type AS t JOIN base AS b ON b.type = t.typbasetype WHERE t.typtype = 'd'
+  )
+  SELECT quote_ident(a.attname) AS ident,
+    CASE WHEN a.attgenerated = '' THEN format_type(b.base, -1) ELSE format_type(a.atttypid, a.atttypmod) END
+      || coalesce((SELECT format(' COLLATE %I.%I', n.nspname, o.collname) FROM pg_collation AS o
+        JOIN pg_namespace AS n ON n.oid = o.collnamespace WHERE o.oid = a.attcollation), '') AS definition,
+    CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END AS generated,
+    CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS preset
+  FROM pg_attribute AS a JOIN base AS b ON b.type = a.atttypid LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`;

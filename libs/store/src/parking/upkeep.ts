@@ -1,0 +1,117 @@
+import { formatSnapshot, parsePgSnapshot, type Snapshot } from '@pgmesh/core';
+import type { Pool } from 'pg';
+import { fingerprintOf } from '../table-shape';
+import { windowCondition } from '../feed/window-query';
+import type { Shapes } from '../shapes';
+import { connected, watched } from './constraints';
+import { type Changed, noChange } from './record';
+import { affects, parkedTables } from './watch';
+
+/** Milliseconds at least between two settlements, and how many times as long as one took. */
+const pause = { least: 100, times: 5 };
+
+/**
+ * Looks after parked rows between windows: whatever a local write makes possible stands soon after it, and whatever the definition of a table makes
+ * possible after that. Where nothing is parked, it costs nothing.
+ */
+export class ParkingUpkeep {
+  private idle = false;
+  private seen: { readonly at: Snapshot; readonly definitions: string } | null = null;
+  private under: Promise<void> | null = null;
+  private asked = false;
+  private stopped = false;
+  private timer: NodeJS.Timeout | null = null;
+  private notBefore = 0;
+
+  constructor(
+    private readonly pool: Pool,
+    private readonly shapes: Shapes,
+    private readonly settle: (tables: ReadonlySet<number>) => Promise<Changed>,
+    private readonly failed: (error: Error) => void,
+  ) {}
+
+  /** Rows were parked: from now on there is something to look after. */
+  noteParked(): void {
+    this.idle = false;
+  }
+
+  /** Something has changed. Looks soon, if anything is parked. */
+  nudge(): void {
+    if (this.idle || this.stopped) return;
+    this.asked = true;
+    if (this.under || this.timer) return;
+    this.timer = setTimeout(() => this.start(), Math.max(0, this.notBefore - performance.now())).unref();
+  }
+
+  /** Tries all parked rows anew, whether or not anything has changed that is seen from here. */
+  async tryAll(): Promise<Changed> {
+    this.seen = null;
+    return this.look();
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    if (this.timer) clearTimeout(this.timer);
+    await this.under;
+  }
+
+  private start(): void {
+    this.timer = null;
+    this.asked = false;
+    const begun = performance.now();
+    this.under = this.look()
+      .then(() => undefined, this.failed)
+      .finally(() => {
+        this.under = null;
+        this.notBefore = performance.now() + Math.max(pause.least, pause.times * (performance.now() - begun));
+        if (this.asked) this.nudge();
+      });
+  }
+
+  private async look(): Promise<Changed> {
+    const { rows } = await this.pool.query<{ id: number }>(parkedTables);
+    this.idle = rows.length === 0;
+    if (this.idle) return noChange;
+    const parked = rows.map(({ id }) => id);
+    const tables = connected(this.shapes.constraints, parked);
+    const present = await this.present(tables);
+    if (!(await this.isNews(tables, present))) return noChange;
+    const changed = await this.settle(new Set(parked));
+    this.seen = present;
+    return changed;
+  }
+
+  /** What a settlement goes by: the versions as of a snapshot, and the tables' definitions. */
+  private async present(tables: ReadonlySet<number>): Promise<NonNullable<typeof this.seen>> {
+    const oids = this.shapes.all.filter(({ id }) => tables.has(id)).map(({ oid }) => oid);
+    const { rows } = await this.pool.query<{ snapshot: string; definitions: string }>(
+      `SELECT pg_current_snapshot()::text AS snapshot, concat_ws(' ',
+         (SELECT string_agg(${fingerprintOf('o.oid')}, ' ' ORDER BY o.oid) FROM unnest($1::oid[]) AS o (oid)),
+         (SELECT string_agg(c.oid || ' ' || pg_get_constraintdef(c.oid), ' ' ORDER BY c.oid) FROM pg_constraint AS c WHERE c.conrelid = ANY ($1)),
+         (SELECT string_agg(x.indexrelid::text, ' ' ORDER BY x.indexrelid) FROM pg_index AS x WHERE x.indrelid = ANY ($1))) AS definitions`,
+      [oids],
+    );
+    const { snapshot, definitions } = rows[0]!;
+    return { at: parsePgSnapshot(snapshot), definitions };
+  }
+
+  private async isNews(tables: ReadonlySet<number>, present: NonNullable<typeof this.seen>): Promise<boolean> {
+    if (this.seen === null || this.seen.definitions !== present.definitions) return true;
+    if (formatSnapshot(this.seen.at) === formatSnapshot(present.at)) return false;
+    const args = { from: '$1::xid8', below: null, xip: '$2::xid8[]', except: `'{}'::text[]` };
+    const { shapes } = this;
+    const some = shapes.all
+      .filter(({ id }) => tables.has(id))
+      .map((shape) =>
+        watched(shapes.constraints, shape.id)
+          ? affects(shapes, shape, windowCondition(shape, 'v.*', args))
+          : `EXISTS (SELECT FROM ${windowCondition(shape, 'v.xid', args)} AS n)`,
+      );
+    const { xmax, xip } = this.seen.at;
+    const { rows } = await this.pool.query<{ news: boolean }>(`SELECT ${some.join(' OR ')} AS news`, [
+      String(xmax),
+      xip.map(String),
+    ]);
+    return rows[0]!.news;
+  }
+}
