@@ -46,6 +46,7 @@ CREATE TABLE p2p.position (
   snapshot   text        NOT NULL,
   reached    text        NOT NULL,
   copy       jsonb,
+  left_off   jsonb,
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 

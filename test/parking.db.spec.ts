@@ -353,7 +353,7 @@ describe('Rows that a table does not take', () => {
 
   it('trap 39: domains, lengths, triggers that raise and values out of range', () =>
     withNodes(
-      `CREATE DOMAIN short AS text; CREATE TABLE t (id int PRIMARY KEY, a short, b text, c numeric)`,
+      `CREATE DOMAIN short AS text; CREATE TABLE t (id int PRIMARY KEY, a short, b text, c numeric(9, 2))`,
       async (a, b) => {
         await b!
           .sql(`ALTER DOMAIN short ADD CHECK (length(value) < 4); ALTER TABLE t ALTER b TYPE varchar(5), ALTER c TYPE numeric(5, 2);

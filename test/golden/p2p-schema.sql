@@ -76,6 +76,7 @@ TABLE position
   snapshot text NOT NULL
   reached text NOT NULL
   copy jsonb
+  left_off jsonb
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   PRIMARY KEY (node)
 

@@ -32,6 +32,9 @@ export class SparseStore implements NodeStore {
 
   rules: NodeStore['rules'] = defaultRules;
   readonly slot: NodeStore['slot'] = null;
+  forms: NodeStore['forms'] = () => new Map();
+  refreshForms: NodeStore['refreshForms'] = async () => undefined;
+  onForms: NodeStore['onForms'] = () => () => undefined;
   readonly resolvers: readonly string[] = [];
   readonly feed: NodeStore['feed'] = {
     open: async () => {

@@ -1,4 +1,12 @@
-import { defaultRules, keepsFields, type MaxVersions, noVersions, type Rules, type Slot } from '@pgmesh/core';
+import {
+  type DigestedForm,
+  defaultRules,
+  keepsFields,
+  type MaxVersions,
+  noVersions,
+  type Rules,
+  type Slot,
+} from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { type Crowd, crowdFinding } from './apply/crowd';
 import { dropStages } from './apply/desk';
@@ -21,6 +29,7 @@ import { ParkingUpkeep } from './parking/upkeep';
 import { establishIdentity, type NodeIdentity } from './identity';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
+import { forgetPositions } from './positions';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
 import { rowKey } from './row-key';
 import { whyRow, type WhyView } from './row-why';
@@ -84,6 +93,8 @@ export class PostgresStore {
   private lost: Error | null = null;
   private readonly parkingListeners = new Set<(changed: Changed) => void>();
   private crowd: (Crowd & { readonly at: Date }) | null = null;
+  /** The tables that positions speak of. */
+  private followed = '';
   private upkeep: NodeJS.Timeout | null = null;
   private working: Promise<unknown> = Promise.resolve();
   private readonly sequences: SequenceKeeper;
@@ -264,6 +275,21 @@ export class PostgresStore {
     return this.shapes.names;
   }
 
+  /** What peers are told of these tables; another map whenever one of them has been altered. */
+  forms(): ReadonlyMap<string, DigestedForm> {
+    return this.shapes.forms;
+  }
+
+  /** Looks whether one has been altered, now rather than within seconds. */
+  async refreshForms(): Promise<void> {
+    await this.shapes.refresh().catch(rethrowAway);
+  }
+
+  /** Calls back when a shared table has been altered: seconds after it at the latest. */
+  onForms(listener: () => void): () => void {
+    return this.shapes.onForms(listener);
+  }
+
   /** A shared table by the name that people give it. */
   find(text: string): TableShape | undefined {
     return this.shapes.find(text);
@@ -400,6 +426,9 @@ export class PostgresStore {
       });
     }
     await this.shapes.refresh();
+    const names = this.shapes.names.join();
+    if (names !== this.followed) await forgetPositions(this.pool, this.shapes.names);
+    this.followed = names;
     for (const shape of this.shapes.all) {
       await this.reporting(async () => {
         if (await completeTriggers(this.pool, shape)) {

@@ -1,6 +1,6 @@
 import type { Slot, SlotClash } from '@pgmesh/core';
 import type { ConflictNote, NamedVersion, ParkedNote } from './ports';
-import type { RulesDiffer } from './status';
+import type { PausedTable, RulesDiffer } from './status';
 
 /** What happens in the mesh, as WebSocket clients are told it: JSON, snake_case. `peer` is a node id, or a URL until that is known. */
 export type MeshNews =
@@ -37,6 +37,13 @@ export type MeshNews =
       readonly ours: Slot | null;
       readonly theirs: Slot | null;
     }
+  /** Rows of a table are not exchanged with the peer any more, in that direction; told again when the reason is another. */
+  | ({ readonly type: 'table_paused'; readonly peer: string } & Pick<
+      PausedTable,
+      'table' | 'direction' | 'reason' | 'remedy'
+    >)
+  /** They are again, from where they were left off. */
+  | ({ readonly type: 'table_resumed'; readonly peer: string } & Pick<PausedTable, 'table' | 'direction'>)
   /** This node decides conflicts by other rules from now on (libs/core: formatRules). */
   | { readonly type: 'rules_changed'; readonly rules: string }
   | { readonly type: 'copy_progress'; readonly peer: string; readonly table: string | null; readonly rows: number }

@@ -139,6 +139,9 @@ export class Mesh {
         for (const link of this.#links) link.news();
       }),
       store.onParking((change) => journal.parking(change)),
+      store.onForms(() => {
+        for (const link of this.#links) link.formsChanged();
+      }),
       neighbours.on((nodeId, what) => {
         for (const link of this.#links) {
           // Whoever has just started may be the one that an address known by hand leads to.

@@ -11,6 +11,7 @@ import { jittered } from './backoff';
 import { Incoming } from './incoming';
 import type { LinkContext, Session } from './link-context';
 import { dialsUs } from './neighbours';
+import type { PausedTables } from './paused-tables';
 import type { Applied } from './ports';
 import { addRounds, emptyRound, type RoundResult, Waiters } from './round';
 import { stepOf } from './step';
@@ -29,6 +30,7 @@ export class PullLoop {
 
   constructor(
     private readonly context: LinkContext,
+    private readonly tables: PausedTables,
     /** Told after each exchange that worked, with the position that it led to. */
     private readonly progressed: (position: Position | null) => void,
   ) {}
@@ -83,8 +85,7 @@ export class PullLoop {
   }
 
   #shared(nodeId: string): string[] {
-    const theirs = this.context.neighbours.get(nodeId)?.tables ?? [];
-    return this.context.store.tables().filter((table) => theirs.includes(table));
+    return this.tables.flowing(nodeId, 'pull');
   }
 
   async #round(session: Session, wait: number): Promise<RoundResult> {
@@ -119,8 +120,15 @@ export class PullLoop {
       const copying = nextRequest(position, session.epoch, shared, 'window')?.kind === 'copy';
       const fetch: Fetch = ahead?.asks(request) ? ahead : this.#fetch(session, request, copying ? 0 : held);
       ahead = request.kind === 'copy' ? await this.#fetchAhead(session, fetch, position) : null;
-      const applied = await fetch.applied;
+      const applied = await this.#outcome(session, fetch);
       held = 0;
+      if (applied === 'refused') {
+        // What was fetched ahead is still being merged.
+        await ahead?.applied.catch(() => undefined);
+        ahead = null;
+        position = await store.inbox.position(session.nodeId);
+        continue;
+      }
       const stuck = applied !== null && request.kind === 'copy' && samePosition(position, applied.position);
       if (applied) position = applied.position;
       if (applied?.outcome === 'applied') {
@@ -133,6 +141,16 @@ export class PullLoop {
       last = request.kind;
     }
     return result;
+  }
+
+  /** `refused`: a table of the window does not fit, and is left out from now on. */
+  async #outcome({ nodeId }: Session, fetch: Fetch): Promise<Applied | 'refused' | null> {
+    try {
+      return await fetch.applied;
+    } catch (error) {
+      if (this.tables.refused(nodeId, 'pull', error)) return 'refused';
+      throw error;
+    }
   }
 
   #fetch(session: Session, request: FeedRequest, wait: number): Fetch {

@@ -26,6 +26,21 @@ export interface LinkStatus {
   readonly rules_differ: readonly RulesDiffer[];
   /** Which numbers it draws for serial keys, and how that clashes with ours; null while it has told of none. */
   readonly sequences: (Slot & { readonly clash: SlotClash | null }) | null;
+  /** The tables that are kept out of the exchange with it; all others go on. */
+  readonly paused_tables: readonly PausedTable[];
+}
+
+/** A table of which rows of one node would lose values in the other's table. It resumes by itself when that has ended. */
+export interface PausedTable {
+  /** `schema.table` */
+  readonly table: string;
+  /** `pull`: its rows are not taken from the peer; `push`: the peer cannot take ours. */
+  readonly direction: 'pull' | 'push';
+  /** The columns that are in the way, by name. */
+  readonly columns: readonly string[];
+  readonly reason: string;
+  /** What to run, and where. */
+  readonly remedy: string;
 }
 
 /** A place where two nodes have different rules, and what each has there (libs/core: formatRules). */

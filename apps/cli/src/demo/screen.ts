@@ -67,6 +67,10 @@ function tell(line: LogLine): string | null {
       return `differs   from ${String(peer)} in P2P_CONFLICT`;
     case 'sequences_clash':
       return line.clash === null ? null : `clashes   with ${String(peer)} over serial keys: pgmesh sequences`;
+    case 'table_paused':
+      return `paused    ${String(line.table)} with ${String(peer)}: ${String(line.reason)}`;
+    case 'table_resumed':
+      return `resumed   ${String(line.table)} with ${String(peer)}`;
     case 'sync_failed':
       return `failed    with ${String(peer)} (${String(code)}): ${String(detail)}`;
     default:

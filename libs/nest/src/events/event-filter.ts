@@ -33,6 +33,8 @@ function tablesOf(event: MeshEvent): readonly string[] | null {
     case 'conflict_ended':
     case 'parked':
     case 'unparked':
+    case 'table_paused':
+    case 'table_resumed':
       return [event.table];
     case 'copy_progress':
       return event.table === null ? null : [event.table];

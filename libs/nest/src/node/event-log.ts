@@ -14,6 +14,8 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   rules_differ: 'warn',
   sequences_clash: 'warn',
   rules_changed: 'log',
+  table_paused: 'warn',
+  table_resumed: 'log',
   copy_progress: 'debug',
   conflict: 'debug',
   more_conflicts: 'debug',

@@ -77,6 +77,9 @@ export const openPostgresStore: OpenStore = async (
     onParking: (listener) => store.onParking(listener),
     rows: new StoreRows(store),
     tables: () => store.tables(),
+    forms: () => store.forms(),
+    refreshForms: () => store.refreshForms(),
+    onForms: (listener) => store.onForms(listener),
     conflictsResolved: () => store.conflictsResolved(),
     close: () => store.close(),
     async changes(table, query) {
