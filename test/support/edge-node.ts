@@ -32,6 +32,7 @@ export class SparseStore implements NodeStore {
 
   rules: NodeStore['rules'] = defaultRules;
   readonly slot: NodeStore['slot'] = null;
+  references: NodeStore['references'] = () => [];
   forms: NodeStore['forms'] = () => new Map();
   refreshForms: NodeStore['refreshForms'] = async () => undefined;
   onForms: NodeStore['onForms'] = () => () => undefined;

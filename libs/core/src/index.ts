@@ -1,4 +1,5 @@
 export * from './check-resolver';
+export * from './copy-order';
 export * from './cursor';
 export * from './decoded';
 export * from './field-stamps';
@@ -14,8 +15,8 @@ export * from './row-state';
 export * from './row-version';
 export * from './rules';
 export * from './rules-text';
-export * from './slot';
 export * from './shape-drift';
+export * from './slot';
 export * from './snapshot';
 export * from './stamp';
 export * from './strategy';

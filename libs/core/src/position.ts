@@ -1,3 +1,4 @@
+import { copiedFirst, type References } from './copy-order';
 import { beginning, includes, joinSnapshots, meetSnapshots, type Snapshot } from './snapshot';
 
 /**
@@ -52,13 +53,14 @@ export type Step =
 /**
  * What to ask for next, by where the reader stands and which tables both share; null when there is nothing to share. With a
  * copy under way the two kinds alternate, so that a long copy does not hold up the stream. A copy of which a table is shared
- * no more is begun anew with those that are.
+ * no more is begun anew with those that are. Tables are copied after those that they refer to.
  */
 export function nextRequest(
   position: Position | null,
   epoch: string,
   shared: readonly string[],
   last: FeedRequest['kind'] | null,
+  references: References = [],
 ): FeedRequest | null {
   if (shared.length === 0) return null;
   const current = position?.epoch === epoch ? rejoin(position, shared) : null;
@@ -70,7 +72,7 @@ export function nextRequest(
   const copy: FeedRequest | null = copying
     ? { kind: 'copy', tables: copying.tables, at: copying.next }
     : missing.length > 0
-      ? { kind: 'copy', tables: missing, at: null }
+      ? { kind: 'copy', tables: copiedFirst(missing, references), at: null }
       : null;
   return last === 'copy' ? (window ?? copy) : (copy ?? window);
 }

@@ -4,6 +4,7 @@ import {
   keepsFields,
   type MaxVersions,
   noVersions,
+  type References,
   type Rules,
   type Slot,
 } from '@pgmesh/core';
@@ -288,6 +289,16 @@ export class PostgresStore {
   /** Calls back when a shared table has been altered: seconds after it at the latest. */
   onForms(listener: () => void): () => void {
     return this.shapes.onForms(listener);
+  }
+
+  /** The foreign keys between them. */
+  references(): References {
+    const { all, constraints } = this.shapes;
+    const nameOf = (id: number | null) => all.find((shape) => shape.id === id)?.name;
+    return constraints.references.flatMap(({ child, parent }) => {
+      const [from, to] = [nameOf(child.table), nameOf(parent.table)];
+      return from === undefined || to === undefined ? [] : [[from, to] as const];
+    });
   }
 
   /** A shared table by the name that people give it. */

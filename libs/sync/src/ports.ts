@@ -1,4 +1,4 @@
-import type { DigestedForm, FeedRequest, Knowledge, Position, Rules, Slot } from '@pgmesh/core';
+import type { DigestedForm, FeedRequest, Knowledge, Position, References, Rules, Slot } from '@pgmesh/core';
 import type { Frame, WindowFrame } from '@pgmesh/wire';
 
 /** Who we are: the node, and the incarnation of its database, which is the epoch of its feed. */
@@ -152,6 +152,8 @@ export interface Store {
   onParking(listener: (change: ParkingChange) => void): () => void;
   /** The names of the tables that we share, `schema.table`, sorted. */
   tables(): readonly string[];
+  /** The foreign keys between them. */
+  references(): References;
   /** What peers are told of these tables; another map whenever one of them has been altered. */
   forms(): ReadonlyMap<string, DigestedForm>;
   /** Looks whether one was altered, now. @throws Problem `unavailable` */

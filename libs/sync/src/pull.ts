@@ -114,7 +114,7 @@ export class PullLoop {
     let ahead: Fetch | null = null;
     while (!session.signal.aborted) {
       const shared = this.#shared(session.nodeId);
-      const request = nextRequest(position, session.epoch, shared, last);
+      const request = nextRequest(position, session.epoch, shared, last, store.references());
       if (request === null) break;
       // While a copy is under way nothing is held: there is always more to ask for.
       const copying = nextRequest(position, session.epoch, shared, 'window')?.kind === 'copy';
@@ -175,7 +175,9 @@ export class PullLoop {
   async #fetchAhead(session: Session, fetch: Fetch, position: Position | null): Promise<Fetch | null> {
     const head = await fetch.arrived;
     const beyond = head && advance(position, session.epoch, stepOf(head));
-    const next = beyond && nextRequest(beyond, session.epoch, this.#shared(session.nodeId), 'copy');
+    const { store } = this.context;
+    const shared = this.#shared(session.nodeId);
+    const next = beyond && nextRequest(beyond, session.epoch, shared, 'copy', store.references());
     return next?.kind === 'copy' && !session.signal.aborted ? this.#fetch(session, next, 0) : null;
   }
 

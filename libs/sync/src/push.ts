@@ -95,7 +95,14 @@ export class PushLoop {
     const copiesItself = dialsUs(neighbour, store.identity.nodeId, clock(), times.interval);
     const patience = this.#begun + times.grace - clock();
     const mayCopy = wantsCopy && !copiesItself && patience <= 0;
-    const request = pushRequest(neighbour.position, store.identity.epoch, shared, this.#last, mayCopy);
+    const request = pushRequest(
+      neighbour.position,
+      store.identity.epoch,
+      shared,
+      this.#last,
+      mayCopy,
+      store.references(),
+    );
     if (request === null) return wantsCopy && !copiesItself ? { held: patience } : 'idle';
 
     const reader = await readerOf(store, neighbour, neighbour.epoch);

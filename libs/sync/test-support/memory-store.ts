@@ -108,6 +108,10 @@ export class MemoryStore implements Store {
     };
   }
 
+  references(): [] {
+    return [];
+  }
+
   tables(): readonly string[] {
     return this.#tables;
   }

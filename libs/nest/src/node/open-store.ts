@@ -77,6 +77,7 @@ export const openPostgresStore: OpenStore = async (
     onParking: (listener) => store.onParking(listener),
     rows: new StoreRows(store),
     tables: () => store.tables(),
+    references: () => store.references(),
     forms: () => store.forms(),
     refreshForms: () => store.refreshForms(),
     onForms: (listener) => store.onForms(listener),
