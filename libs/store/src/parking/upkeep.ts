@@ -88,7 +88,12 @@ export class ParkingUpkeep {
       `SELECT pg_current_snapshot()::text AS snapshot, concat_ws(' ',
          (SELECT string_agg(${fingerprintOf('o.oid')}, ' ' ORDER BY o.oid) FROM unnest($1::oid[]) AS o (oid)),
          (SELECT string_agg(c.oid || ' ' || pg_get_constraintdef(c.oid), ' ' ORDER BY c.oid) FROM pg_constraint AS c WHERE c.conrelid = ANY ($1)),
-         (SELECT string_agg(x.indexrelid::text, ' ' ORDER BY x.indexrelid) FROM pg_index AS x WHERE x.indrelid = ANY ($1))) AS definitions`,
+         (SELECT string_agg(x.indexrelid::text, ' ' ORDER BY x.indexrelid) FROM pg_index AS x WHERE x.indrelid = ANY ($1)),
+         (SELECT string_agg(a.attrelid || ' ' || a.attnum, ' ' ORDER BY a.attrelid, a.attnum) FROM pg_attribute AS a
+          WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND a.attnotnull),
+         (SELECT string_agg(format('%s %s', t.oid, t.tgenabled), ' ' ORDER BY t.oid) FROM pg_trigger AS t WHERE t.tgrelid = ANY ($1) AND NOT t.tgisinternal),
+         (SELECT string_agg(c.oid || ' ' || pg_get_constraintdef(c.oid), ' ' ORDER BY c.oid) FROM pg_constraint AS c
+          WHERE c.contypid IN (SELECT a.atttypid FROM pg_attribute AS a WHERE a.attrelid = ANY ($1)))) AS definitions`,
       [oids],
     );
     const { snapshot, definitions } = rows[0]!;
