@@ -31,6 +31,7 @@ export class SparseStore implements NodeStore {
   }
 
   rules: NodeStore['rules'] = defaultRules;
+  readonly slot: NodeStore['slot'] = null;
   readonly resolvers: readonly string[] = [];
   readonly feed: NodeStore['feed'] = {
     open: async () => {

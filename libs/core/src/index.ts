@@ -14,6 +14,7 @@ export * from './row-state';
 export * from './row-version';
 export * from './rules';
 export * from './rules-text';
+export * from './slot';
 export * from './snapshot';
 export * from './stamp';
 export * from './strategy';

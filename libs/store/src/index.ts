@@ -14,4 +14,7 @@ export type { Changed as ParkingChange, ParkedNote } from './parking/record';
 export { PostgresStore, PreflightError, type StoreHealth, type StoreOptions } from './postgres-store';
 export type { Finding } from './preflight';
 export type { WhyView } from './row-why';
+export { interleaveSequences, listSequences, type SequencesOptions, type SequencesView } from './sequences/commands';
+export type { Interleaved } from './sequences/interleave';
+export type { SequenceView } from './sequences/report';
 export type { TableShape } from './table-shape';

@@ -1,4 +1,4 @@
-import { defaultRules, keepsFields, type MaxVersions, noVersions, type Rules } from '@pgmesh/core';
+import { defaultRules, keepsFields, type MaxVersions, noVersions, type Rules, type Slot } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { type Crowd, crowdFinding } from './apply/crowd';
 import { dropStages } from './apply/desk';
@@ -25,6 +25,8 @@ import { checkDatabase, chooseTables, type Finding } from './preflight';
 import { rowKey } from './row-key';
 import { whyRow, type WhyView } from './row-why';
 import { Rulebook } from './rulebook';
+import { SequenceKeeper } from './sequences/keeper';
+import { findSequences } from './sequences/report';
 import { Shapes } from './shapes';
 import { PostgresSyncHistory } from './sync-history';
 import { readShapes, type TableShape } from './table-shape';
@@ -84,6 +86,7 @@ export class PostgresStore {
   private crowd: (Crowd & { readonly at: Date }) | null = null;
   private upkeep: NodeJS.Timeout | null = null;
   private working: Promise<unknown> = Promise.resolve();
+  private readonly sequences: SequenceKeeper;
 
   private constructor(
     private readonly connections: Connections,
@@ -100,7 +103,9 @@ export class PostgresStore {
     readonly conflicts: ConflictBook,
     readonly parked: ParkedBook,
     private readonly parking: ParkingUpkeep,
-  ) {}
+  ) {
+    this.sequences = new SequenceKeeper(connections.ordinary, shapes, (work) => this.reporting(work));
+  }
 
   /** @throws PreflightError, Problem `unavailable`, Error with the remedy */
   static async open(options: StoreOptions): Promise<PostgresStore> {
@@ -117,7 +122,7 @@ export class PostgresStore {
     const pool = connections.ordinary;
     // Check before anything is touched.
     const { chosen, findings } = await chooseTables(pool, options.tables);
-    findings.push(...(await checkDatabase(pool)));
+    findings.push(...(await findSequences(pool, chosen)), ...(await checkDatabase(pool)));
     for (const finding of findings) options.onFinding?.(finding);
     const errors = findings.filter(({ level }) => level === 'error');
     if (errors.length > 0) throw new PreflightError(errors);
@@ -168,7 +173,10 @@ export class PostgresStore {
       },
       crowded: (crowd) => store?.noteCrowd(crowd),
       versionAside: async () => store?.keepUp(),
-      changed: () => wakeup.ring(),
+      changed: () => {
+        wakeup.ring();
+        store?.sequences.soon();
+      },
       parking: (changed) => store?.noteParking(changed),
     });
     const history = new PostgresSyncHistory(pool);
@@ -179,7 +187,7 @@ export class PostgresStore {
     const parking = new ParkingUpkeep(
       pool,
       shapes,
-      (tables) => inbox.settle(tables),
+      (tables, since) => inbox.settle(tables, since),
       (error) => store?.report(error),
     );
     wakeup.listen(() => parking.nudge());
@@ -208,6 +216,11 @@ export class PostgresStore {
   /** How conflicts are decided here. */
   get rules(): Rules {
     return this.rulebook.rules;
+  }
+
+  /** Which numbers this node draws for serial keys; null while its sequences are not interleaved. */
+  get slot(): Slot | null {
+    return this.sequences.slot;
   }
 
   /** The names of the resolvers that rules may name here. */
@@ -302,6 +315,7 @@ export class PostgresStore {
     if (this.upkeep) clearInterval(this.upkeep);
     await this.working;
     await this.parking.stop();
+    await this.sequences.stop();
     await this.history.flush();
     await this.wakeup.stop();
     await this.connections.end();
@@ -348,7 +362,7 @@ export class PostgresStore {
 
   /**
    * Looks after what has changed around the tables: renamed and dropped ones, keys of other types, new partitions, tombstones
-   * that TRUNCATE left out. By itself every few seconds.
+   * that TRUNCATE left out, sequences that others' numbers have overtaken. By itself every few seconds.
    */
   keepUp(): Promise<unknown> {
     this.working = this.working.then(() => this.reporting(() => this.upkeepOnce()));
@@ -395,6 +409,7 @@ export class PostgresStore {
         await versionImages(this.pool, this.identity, shape);
       });
     }
+    await this.sequences.keepUp();
     await this.reporting(() => dropHistories(this.pool, this.shapes.all));
     await this.reporting(() => this.rulebook.askAgain(this.shapes));
     await sweep(this.pool, this.identity, this.shapes.all);

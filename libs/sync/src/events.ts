@@ -1,3 +1,4 @@
+import type { Slot, SlotClash } from '@pgmesh/core';
 import type { ConflictNote, NamedVersion, ParkedNote } from './ports';
 import type { RulesDiffer } from './status';
 
@@ -28,6 +29,14 @@ export type MeshNews =
   | { readonly type: 'sync_failed'; readonly peer: string; readonly code: string; readonly detail: string }
   /** The peer decides conflicts otherwise than this node; an empty list says that it no longer does. */
   | { readonly type: 'rules_differ'; readonly peer: string; readonly differences: readonly RulesDiffer[] }
+  /** The peer draws numbers for serial keys that this node draws, too; `clash` null says that it no longer does. */
+  | {
+      readonly type: 'sequences_clash';
+      readonly peer: string;
+      readonly clash: SlotClash | null;
+      readonly ours: Slot | null;
+      readonly theirs: Slot | null;
+    }
   /** This node decides conflicts by other rules from now on (libs/core: formatRules). */
   | { readonly type: 'rules_changed'; readonly rules: string }
   | { readonly type: 'copy_progress'; readonly peer: string; readonly table: string | null; readonly rows: number }

@@ -1,4 +1,4 @@
-import { formatCursor, type Position, type Rules } from '@pgmesh/core';
+import { clashOf, formatCursor, type Position, type Rules, type SlotClash } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
 import { type Failure, failureOf } from './failure';
@@ -28,6 +28,7 @@ export class Link {
   #lastSync: number | null = null;
   #lastError: LinkStatus['last_error'] = null;
   #rulesDiffer: LinkStatus['rules_differ'] = [];
+  #clash: SlotClash | null = null;
   #compared: readonly [ours: Rules, theirs: string] | null = null;
 
   constructor(
@@ -87,6 +88,7 @@ export class Link {
   told(): void {
     this.#push.wake();
     this.#compareRules();
+    this.#compareSlots();
   }
 
   /** We decide otherwise from now on: it is told soon. */
@@ -119,6 +121,7 @@ export class Link {
     const { clock } = this.context;
     const pending = this.#push.pendingSince;
     const next = this.#position?.copy?.next;
+    const slot = this.#nodeId === null ? null : (this.context.neighbours.get(this.#nodeId)?.slot ?? null);
     return {
       node_id: this.#nodeId,
       url: this.#url,
@@ -130,6 +133,7 @@ export class Link {
       lag_ms: pending === null ? 0 : Math.max(0, clock() - pending),
       failures: this.#failures,
       rules_differ: this.#rulesDiffer,
+      sequences: slot && { ...slot, clash: clashOf(this.context.store.slot, slot) },
     };
   }
 
@@ -188,6 +192,7 @@ export class Link {
     instances.met(hello);
     neighbours.met(hello);
     this.#compareRules();
+    this.#compareSlots();
     peers.learn(url, hello.node_id);
     return { url, nodeId: hello.node_id, epoch: hello.epoch, instance: hello.instance, signal };
   }
@@ -202,6 +207,17 @@ export class Link {
     if (JSON.stringify(differences) === JSON.stringify(this.#rulesDiffer)) return;
     this.#rulesDiffer = differences;
     events.emit({ type: 'rules_differ', peer: peer.nodeId, differences });
+  }
+
+  /** Two nodes that draw the same numbers give different rows one key. */
+  #compareSlots(): void {
+    const { store, events, neighbours } = this.context;
+    const peer = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
+    if (!peer) return;
+    const clash = clashOf(store.slot, peer.slot);
+    if (clash === this.#clash) return;
+    this.#clash = clash;
+    events.emit({ type: 'sequences_clash', peer: peer.nodeId, clash, ours: store.slot, theirs: peer.slot });
   }
 
   /** Greets again now and then: tables come and go, and a peer may have begun anew. */

@@ -169,6 +169,7 @@ export class Mesh {
       epoch: store.identity.epoch,
       room: this.#room,
       tables: store.tables(),
+      sequences: store.slot,
       active_peers: peers.filter(({ state }) => state === 'live').length,
       last_sync: synced.at(-1) ?? null,
       sync_running: peers.some(({ state, copying, lag_ms }) => state === 'live' && (copying !== null || lag_ms > 0)),

@@ -1,4 +1,4 @@
-import { includes, type Knowledge, type Position } from '@pgmesh/core';
+import { includes, type Knowledge, type Position, type Slot } from '@pgmesh/core';
 import { fromWireKnowledge, fromWirePosition, type Hello } from '@pgmesh/wire';
 
 /** What another node has told us of itself. All of it may be out of date; acting on it then costs time, never data. */
@@ -8,6 +8,8 @@ export interface Neighbour {
   readonly tables: readonly string[];
   /** How it decides conflicts (libs/core: formatRules). */
   readonly rules: string;
+  /** Which numbers it draws for serial keys; null when it has not been told. */
+  readonly slot: Slot | null;
   /** The nodes that it has a live link to. */
   readonly links: readonly string[];
   readonly knowledge: Knowledge;
@@ -66,6 +68,7 @@ export class Neighbours {
       epoch: hello.epoch,
       tables: hello.tables,
       rules: hello.rules,
+      slot: hello.sequences,
       links: hello.links,
       knowledge: fromWireKnowledge(hello.knowledge),
       // A greeting may have been overtaken by the window that we gave meanwhile.

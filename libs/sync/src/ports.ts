@@ -1,4 +1,4 @@
-import type { FeedRequest, Knowledge, Position, Rules } from '@pgmesh/core';
+import type { FeedRequest, Knowledge, Position, Rules, Slot } from '@pgmesh/core';
 import type { Frame, WindowFrame } from '@pgmesh/wire';
 
 /** Who we are: the node, and the incarnation of its database, which is the epoch of its feed. */
@@ -146,6 +146,8 @@ export interface Store {
   readonly history: SyncHistory;
   /** How conflicts are decided here. */
   readonly rules: Rules;
+  /** Which numbers we draw for serial keys; null while our sequences are not interleaved. */
+  readonly slot: Slot | null;
   /** Calls back after rows were parked, are back, or are no more. Returns what ends that. */
   onParking(listener: (change: ParkingChange) => void): () => void;
   /** The names of the tables that we share, `schema.table`, sorted. */

@@ -32,6 +32,7 @@ export class Self {
       room,
       tables: [...store.tables()],
       rules: formatRules(store.rules),
+      sequences: store.slot,
       url: url(),
       links: [...links()],
       knowledge: toWireKnowledge(await store.inbox.knowledge()),

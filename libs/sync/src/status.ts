@@ -1,3 +1,5 @@
+import type { Slot, SlotClash } from '@pgmesh/core';
+
 /**
  * `connecting`: not greeted yet. `live`: reading its feed and bringing it ours. `retrying`: an exchange failed, and is tried
  * again soon. `unreachable`: nothing answers; tried at the interval. `paused`: it refuses, or we refuse what it sends; tried
@@ -22,6 +24,8 @@ export interface LinkStatus {
   readonly failures: number;
   /** Where it decides conflicts otherwise than we do: while there is anything, such rows may differ for good. */
   readonly rules_differ: readonly RulesDiffer[];
+  /** Which numbers it draws for serial keys, and how that clashes with ours; null while it has told of none. */
+  readonly sequences: (Slot & { readonly clash: SlotClash | null }) | null;
 }
 
 /** A place where two nodes have different rules, and what each has there (libs/core: formatRules). */
@@ -38,6 +42,8 @@ export interface MeshStatus {
   readonly epoch: string;
   readonly room: string;
   readonly tables: readonly string[];
+  /** Which numbers this node draws for serial keys; null while its sequences are not interleaved. */
+  readonly sequences: Slot | null;
   readonly active_peers: number;
   readonly last_sync: string | null;
   /** Whether a first copy is under way or changes wait to be sent over a live link. */

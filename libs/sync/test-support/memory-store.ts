@@ -17,6 +17,7 @@ import {
   type RowVersion,
   sameState,
   shows,
+  type Slot,
   type Snapshot,
 } from '@pgmesh/core';
 import {
@@ -73,6 +74,7 @@ export class MemoryStore implements Store {
   readonly onParking = () => () => undefined;
   readonly history: SyncHistory;
   rules: Rules = defaultRules;
+  slot: Slot | null = null;
   readonly records: SyncRecord[] = [];
   /** Rows that arrived here, by where from, whether they changed anything or not. */
   readonly arrived: { from: string; key: string }[] = [];

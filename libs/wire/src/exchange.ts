@@ -52,6 +52,11 @@ export const helloSchema = z.object({
   tables: names,
   /** How the speaker decides conflicts (libs/core: formatRules). A node that says nothing goes by the last write. */
   rules: z.string().max(longestRules).default('last-write-wins'),
+  /** Which numbers the speaker draws for serial keys (libs/core: Slot); null when it has not been told. */
+  sequences: z
+    .object({ slot: z.int().min(1), of: z.int().min(1) })
+    .nullable()
+    .default(null),
   /** Where the speaker can be dialled; null when it cannot. */
   url: z.string().max(2048).nullable(),
   /** The nodes that the speaker has a live link to: it dials them, reads their feeds and pushes to them. */

@@ -12,6 +12,7 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   changes_sent: 'debug',
   sync_failed: 'warn',
   rules_differ: 'warn',
+  sequences_clash: 'warn',
   rules_changed: 'log',
   copy_progress: 'debug',
   conflict: 'debug',
@@ -24,17 +25,34 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   news: 'debug',
 };
 
+/** How long the same failure of a table's conflicts is told once, in milliseconds: a resolver that fails does so for row after row. */
+const quiet = 60_000;
+
 /** One line of the log for each event of the mesh, with the event's own members. */
 export class EventLog {
+  private readonly failures = new Map<string, { readonly open: string; readonly at: number }>();
+
   constructor(private readonly log: LoggerService) {}
 
   readonly listener: MeshListener = (event) => {
     const { at: _at, node_id: _node, type, ...members } = event;
-    this.log[levelOf(event)]?.({ msg: type, ...members });
+    this.log[this.levelOf(event)]?.({ msg: type, ...members });
   };
-}
 
-/** A row that waits for the one that it refers to is no error: that one may be on its way. */
-function levelOf(event: MeshEvent): Level {
-  return event.type === 'parked' && event.reason === 'reference' ? 'log' : levels[event.type];
+  private levelOf(event: MeshEvent): Level {
+    if (event.type === 'rules_differ' && event.differences.length === 0) return 'log';
+    if (event.type === 'conflict' && this.isNewFailure(event)) return 'warn';
+    // A row that waits for the one that it refers to is no error: that one may be on its way.
+    if (event.type === 'parked' && event.reason === 'reference') return 'log';
+    return levels[event.type];
+  }
+
+  /** Whether the rule was to decide, could not, and the log has not said so lately. */
+  private isNewFailure({ table, rule, open }: Extract<MeshEvent, { type: 'conflict' }>): boolean {
+    if (open === null || rule.strategy === 'manual') return false;
+    const told = this.failures.get(table);
+    if (told?.open === open && performance.now() - told.at < quiet) return false;
+    this.failures.set(table, { open, at: performance.now() });
+    return true;
+  }
 }

@@ -1,8 +1,19 @@
+import type { Snapshot } from '@pgmesh/core';
 import type { Column, TableShape } from '../table-shape';
 import { inData, inMeta, keysEqual } from '../keys';
 
-/** How many of a window's version columns come before the table's own (libs/wire: versionColumns). */
-const version = ['m.stamp', 'm.origin', 'm.priority', 'm.past', 'm.fields', 'm.siblings'];
+/**
+ * How many of a window's version columns come before the table's own (libs/wire: versionColumns). The fields of a parked row are those of the row that
+ * would stand: its versions have their own.
+ */
+const version = [
+  'm.stamp',
+  'm.origin',
+  'm.priority',
+  'm.past',
+  'CASE WHEN NOT m.deleted THEN m.fields END',
+  'm.siblings',
+];
 
 /**
  * Which versions a window has: two index conditions, never one OR, which would read the whole index (15 ms against 0.1 ms on
@@ -16,6 +27,12 @@ export function windowCondition(
   const notFrom = `(v.via IS NULL OR v.via <> ALL (${args.except}))`;
   return `(SELECT ${columns} FROM ${shape.meta} AS v WHERE v.xid >= ${args.from}${args.below ? ` AND v.xid < ${args.below}` : ''} AND ${notFrom}
     UNION ALL SELECT ${columns} FROM ${shape.meta} AS v WHERE v.xid = ANY (${args.xip}) AND ${notFrom})`;
+}
+
+/** The versions of a table that are news since a snapshot. */
+export function versionsSince(shape: TableShape, { xmax, xip }: Snapshot): string {
+  const open = `'{${xip.join(',')}}'::xid8[]`;
+  return windowCondition(shape, 'v.*', { from: `'${xmax}'::xid8`, below: null, xip: open, except: `'{}'::text[]` });
 }
 
 /**

@@ -31,26 +31,26 @@ export const noChange: Changed = { parked: [], returned: [], discarded: [] };
 /**
  * Parks the lifted rows at these places, whose versions go into their metadata whole, and strikes out the records of rows that stand or
  * are no more. A row that comes or goes is news for whoever reads the feed.
- * @param taken the records of rows that were parked before; null where there were no records at all
+ * @param considered the records of rows that were parked before, and of those that local writes have ended since
  */
 export async function keepParked(
   client: PoolClient,
   lift: Lift,
   out: Out,
-  taken: readonly number[] | null,
+  considered: readonly number[],
 ): Promise<Changed> {
   const { table } = lift;
-  const parked = out.size > 0 ? await park(client, lift, out, taken ?? []) : [];
-  if (taken === null) return { ...noChange, parked };
+  const parked = out.size > 0 ? await park(client, lift, out, considered) : [];
+  if (considered.length === 0) return { ...noChange, parked };
   await client.query(
     `UPDATE ${table.meta} AS m SET xid = pg_current_xact_id()
-     FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isSameRow(table)} AND NOT m.deleted`,
-    [taken],
+     FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isSameVersion(table)} AND NOT m.deleted`,
+    [considered],
   );
-  // Those that local writes have ended are among them, too.
   const { rows: ended } = await client.query<RecordRow & { stands: boolean }>(
-    `DELETE FROM p2p.parked AS p WHERE p.table_id = ${table.id} AND NOT EXISTS (SELECT FROM ${table.meta} AS m WHERE ${isParked(table)})
+    `DELETE FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND NOT EXISTS (SELECT FROM ${table.meta} AS m WHERE ${isParked(table)})
      RETURNING ${recordColumns}, EXISTS (SELECT FROM ${table.meta} AS m WHERE ${isSameRow(table)} AND NOT m.deleted) AS stands`,
+    [considered],
   );
   const notesOf = (stands: boolean) => ended.filter((row) => row.stands === stands).map((row) => noteOf(table, row));
   return { parked, returned: notesOf(true), discarded: notesOf(false) };
@@ -69,7 +69,7 @@ export function noteOf(table: TableShape, { id, key, reason, constraint, message
 }
 
 /** Returns those that were not parked before, in this version. */
-async function park(client: PoolClient, lift: Lift, out: Out, taken: readonly number[]): Promise<ParkedNote[]> {
+async function park(client: PoolClient, lift: Lift, out: Out, considered: readonly number[]): Promise<ParkedNote[]> {
   const { table } = lift;
   const columns = table.columns.map((column) => ({ ...column, at: column.ident }));
   const records = [...out].map(([place, reason]) => ({ place, ...reason }));
@@ -96,7 +96,7 @@ async function park(client: PoolClient, lift: Lift, out: Out, taken: readonly nu
        RETURNING ${recordColumns}, p.stamp, p.origin
      )
      SELECT p.id, p.key, p.reason, p."constraint", p.message, o.was FROM put AS p JOIN out AS o ON o.key = p.key ORDER BY p.id`,
-    [JSON.stringify(records), taken],
+    [JSON.stringify(records), considered],
   );
   return rows.filter(({ was }) => !was).map((row) => noteOf(table, row));
 }

@@ -1,0 +1,54 @@
+import { rulesOf } from '@pgmesh/core';
+import { expectEqual, pull, settle, type StoreNode, storeNode } from '../support/store-node';
+
+async function withNodes(
+  schema: string,
+  strategy: string,
+  work: (a: StoreNode, b: StoreNode, c: StoreNode) => Promise<void>,
+): Promise<void> {
+  const rules = rulesOf([{ strategy }]);
+  if (!rules.ok) throw new Error(rules.problems.join(' '));
+  const nodes = await Promise.all(['a', 'b', 'c'].map((id) => storeNode(id, schema, ['*'], { rules: rules.rules })));
+  try {
+    await work(...(nodes as [StoreNode, StoreNode, StoreNode]));
+  } finally {
+    for (const node of nodes) await node[Symbol.asyncDispose]();
+  }
+}
+
+/** Everything is settled and exchanged, and the nodes are the same. */
+async function together(...nodes: StoreNode[]): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    for (const { store } of nodes) await store.settleParked();
+    await settle(...nodes);
+  }
+  await expectEqual(...nodes);
+}
+
+const users = 'CREATE TABLE users (id int PRIMARY KEY, mail text UNIQUE, name text)';
+
+describe('Faults that generated relational histories have found', () => {
+  it('a parked row with field stamps goes on to others, and returns with them', () =>
+    withNodes(users, 'merge-fields', async (a, b, c) => {
+      await a.sql(`INSERT INTO users VALUES (1, 'x', 'one')`);
+      await a.sql(`UPDATE users SET name = 'two'`);
+      await b.sql(`INSERT INTO users VALUES (2, 'x', 'three')`);
+      await pull(a, b);
+      await pull(b, c);
+      expect(await c.sql('SELECT id FROM users')).toEqual([{ id: 2 }]);
+      await b.sql('DELETE FROM users');
+      await together(a, b, c);
+      expect(await c.sql('SELECT id, name FROM users')).toEqual([{ id: 1, name: 'two' }]);
+    }));
+
+  it('a record of parking goes with the local write that ends it, though none is left', () =>
+    withNodes(users, 'last-write-wins', async (a, b) => {
+      await a.sql(`INSERT INTO users VALUES (1, 'x', NULL)`);
+      await b.sql(`INSERT INTO users VALUES (2, 'x', NULL)`);
+      await settle(a, b);
+      expect((await a.sql('SELECT FROM p2p.parked')).length).toBe(1);
+      await a.sql(`INSERT INTO users VALUES (1, 'y', NULL)`);
+      await a.store.settleParked();
+      expect(await a.sql('SELECT FROM p2p.parked')).toEqual([]);
+    }));
+});

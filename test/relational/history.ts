@@ -1,0 +1,82 @@
+import type { Random } from '../convergence/random';
+import { type Column, literal, type Schema, type Table } from './schema';
+import { domains } from './schema-generator';
+
+/** What happens to three nodes that are apart and meet: each node by its number. */
+export type Step =
+  | { readonly do: 'write'; readonly node: number; readonly statements: readonly string[] }
+  | { readonly do: 'pull'; readonly from: number; readonly to: number }
+  /** The node looks after what it has parked. */
+  | { readonly do: 'settle'; readonly node: number };
+
+export function generateHistory(random: Random, schema: Schema): Step[] {
+  const node = () => random.between(0, 2);
+  const write = (): Step => ({
+    do: 'write',
+    node: node(),
+    statements: random.times(1, 4, () => statement(random, schema)),
+  });
+  const pull = (): Step => {
+    const from = node();
+    return { do: 'pull', from, to: (from + random.between(1, 2)) % 3 };
+  };
+  const first: Step = { do: 'write', node: 0, statements: random.times(4, 10, () => insert(random, schema)) };
+  const together: Step[] = random.chance(0.7)
+    ? [
+        { do: 'pull', from: 0, to: 1 },
+        { do: 'pull', from: 1, to: 2 },
+      ]
+    : [];
+  const rest = random.times(8, 24, () => {
+    if (random.chance(0.6)) return write();
+    return random.chance(0.12) ? ({ do: 'settle', node: node() } as const) : pull();
+  });
+  return [first, ...together, ...rest];
+}
+
+function statement(random: Random, schema: Schema): string {
+  const kind = random.next();
+  if (kind < 0.45) return insert(random, schema);
+  if (kind < 0.8) return update(random, random.pick(schema.tables));
+  const table = random.pick(schema.tables);
+  if (kind > 0.99) return `TRUNCATE ${table.name} CASCADE`;
+  return `DELETE FROM ${table.name}${where(random, table)}`;
+}
+
+function insert(random: Random, { tables }: Schema): string {
+  const { name, columns, key } = random.pick(tables);
+  const given = columns.filter((column) => key.includes(column.name) || column.notNull || random.chance(0.85));
+  const rows = random.times(1, 3, () => `(${given.map((column) => value(random, column)).join(', ')})`);
+  const over = random.pick(columns).name;
+  const otherwise = random.pick([
+    '',
+    '',
+    '',
+    ' ON CONFLICT DO NOTHING',
+    ` ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${over} = excluded.${over}`,
+  ]);
+  const listed = given.map((column) => column.name).join(', ');
+  return `INSERT INTO ${name} (${listed}) VALUES ${rows.join(', ')}${otherwise}`;
+}
+
+function update(random: Random, table: Table): string {
+  const changed = [...new Set(random.times(1, 2, () => random.pick(table.columns)))];
+  const set = changed.map((column) => {
+    if (column.type === 'int' && random.chance(0.4)) {
+      return `${column.name} = ${random.pick([`${column.name} % 3 + 1`, `4 - ${column.name}`])}`;
+    }
+    return `${column.name} = ${value(random, column)}`;
+  });
+  return `UPDATE ${table.name} SET ${set.join(', ')}${where(random, table)}`;
+}
+
+function where(random: Random, table: Table): string {
+  const kind = random.next();
+  if (kind < 0.12) return '';
+  const column = kind < 0.7 ? table.columns.find(({ name }) => name === table.key[0])! : random.pick(table.columns);
+  return ` WHERE ${column.name} = ${literal(random.pick(domains[column.type]))}`;
+}
+
+function value(random: Random, { type, notNull }: Column): string {
+  return literal(!notNull && random.chance(0.2) ? null : random.pick(domains[type]));
+}

@@ -1,0 +1,117 @@
+import { PostgresStore } from '@pgmesh/store';
+import { rulesOf } from '@pgmesh/core';
+import { createDatabase, type TestDatabase } from '../support/database';
+import { ddlOf, type Schema } from './schema';
+
+/** A write that a node has acknowledged: the version of a row, by its name. */
+export interface Written {
+  readonly table: string;
+  /** As PostgreSQL prints it. */
+  readonly key: readonly string[];
+  readonly stamp: number;
+  readonly origin: string;
+}
+
+/** A node of a generated history: its database, which goes from schema to schema, and the store on it. */
+export class Site implements AsyncDisposable {
+  /** What the store has reported besides. */
+  readonly errors: Error[] = [];
+  private opened: PostgresStore | null = null;
+
+  private constructor(
+    readonly id: string,
+    readonly db: TestDatabase,
+  ) {}
+
+  static async create(id: string): Promise<Site> {
+    return new Site(id, await createDatabase());
+  }
+
+  get store(): PostgresStore {
+    if (!this.opened) throw new Error(`${this.id} has no schema yet`);
+    return this.opened;
+  }
+
+  /** Begins anew with other tables. */
+  async take(schema: Schema, place: number): Promise<void> {
+    await this.opened?.close();
+    await this.db.pool.query(`DROP SCHEMA IF EXISTS p2p CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public`);
+    await this.db.pool.query(ddlOf(schema));
+    const rules = rulesOf(schema.tables.map(({ name, strategy }) => ({ table: name, strategy })));
+    if (!rules.ok) throw new Error(rules.problems.join(' '));
+    this.opened = await PostgresStore.open({
+      url: this.db.url,
+      nodeId: this.id,
+      tables: ['*'],
+      priority: schema.priority[place]!,
+      rules: rules.rules,
+      onError: (error) => this.errors.push(error),
+    });
+    const skew = schema.skew[place]!;
+    if (skew === 0) return;
+    await this.db.pool.query(
+      `CREATE OR REPLACE FUNCTION p2p.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+         SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8 + ${skew} $$`,
+    );
+  }
+
+  /** Forgets all rows, and that there ever were any. */
+  async clear({ tables }: Schema): Promise<void> {
+    const ids = await this.db.sql<{ id: number }>('SELECT id FROM p2p.tracked_table');
+    const emptied = [...tables.map(({ name }) => name), ...ids.map(({ id }) => `p2p.meta_${id}`)];
+    const own = ['position', 'parked', 'conflict', 'sweep', 'unversioned'].map((name) => `p2p.${name}`);
+    await this.db.pool.query(
+      `BEGIN; SET LOCAL session_replication_role = replica; SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true);
+       ${[...emptied, ...own].map((name) => `DELETE FROM ${name};`).join(' ')} COMMIT`,
+    );
+    this.errors.length = 0;
+  }
+
+  /**
+   * One transaction of a user's: statements that PostgreSQL refuses are left out; where it refuses the commit, all of them are.
+   * @returns what was written
+   */
+  async write(statements: readonly string[]): Promise<Written[]> {
+    const client = await this.db.pool.connect();
+    let broken = true;
+    try {
+      await client.query('BEGIN');
+      for (const statement of statements) {
+        await client
+          .query(`SAVEPOINT statement; ${statement}; RELEASE SAVEPOINT statement`)
+          .catch((error: unknown) => client.query('ROLLBACK TO SAVEPOINT statement').then(() => refused(error)));
+      }
+      const written = await client.query<Written>(this.writtenHere());
+      const { command } = await client.query('COMMIT').catch(async (error: unknown) => {
+        await client.query('ROLLBACK');
+        refused(error);
+        return { command: 'ROLLBACK' };
+      });
+      broken = false;
+      return command === 'COMMIT' ? written.rows.map((row) => ({ ...row, stamp: Number(row.stamp) })) : [];
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  private writtenHere(): string {
+    return this.store
+      .tables()
+      .map((name) => {
+        const shape = this.store.find(name)!;
+        const key = shape.key.map((_, i) => `key${i + 1}::text`);
+        return `SELECT '${shape.table}' AS table, ARRAY[${key.join(', ')}] AS key, stamp, origin FROM ${shape.meta} WHERE xid = pg_current_xact_id()`;
+      })
+      .join(' UNION ALL ');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.opened?.close();
+    await this.db[Symbol.asyncDispose]();
+  }
+}
+
+/** Integrity, and values out of range: what a generated statement may well run into. Everything else is an error of ours. */
+function refused(error: unknown): void {
+  if (!/^(2[0-3]|27000|54|5500)/.test((error as { code?: string }).code ?? '')) throw error;
+}
