@@ -44,9 +44,8 @@ export class ParkingUpkeep {
   }
 
   /** Tries all parked rows anew, whether or not anything has changed that is seen from here. */
-  async tryAll(): Promise<Changed> {
-    this.seen = null;
-    return this.look();
+  tryAll(): Promise<Changed> {
+    return this.look(true);
   }
 
   async stop(): Promise<void> {
@@ -68,15 +67,16 @@ export class ParkingUpkeep {
       });
   }
 
-  private async look(): Promise<Changed> {
+  /** @param all whether or not there is news: another look may be under way, from before what is asked for */
+  private async look(all = false): Promise<Changed> {
     const { rows } = await this.pool.query<{ id: number }>(parkedTables);
     this.idle = rows.length === 0;
     if (this.idle) return noChange;
     const parked = rows.map(({ id }) => id);
     const tables = connected(this.shapes.constraints, parked);
     const present = await this.present(tables);
-    if (!(await this.isNews(tables, present))) return noChange;
-    const since = this.seen?.definitions === present.definitions ? this.seen.at : null;
+    if (!all && !(await this.isNews(tables, present))) return noChange;
+    const since = !all && this.seen?.definitions === present.definitions ? this.seen.at : null;
     const changed = await this.settle(new Set(parked), since);
     this.seen = present;
     return changed;
