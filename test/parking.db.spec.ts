@@ -351,6 +351,28 @@ describe('Rows that a table does not take', () => {
       expect(await parked(b!)).toEqual([]);
     }));
 
+  it('trap 39: is tried again by itself after NOT NULL, a domain or a trigger has let go of it', () =>
+    withNodes(`CREATE DOMAIN short AS text; CREATE TABLE t (id int PRIMARY KEY, a short, b text)`, async (a, b) => {
+      await b!
+        .sql(`ALTER DOMAIN short ADD CONSTRAINT four CHECK (length(value) < 4); ALTER TABLE t ALTER b SET NOT NULL;
+        CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 3 THEN RAISE EXCEPTION 'not three'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no(); ALTER TABLE t ENABLE ALWAYS TRIGGER no`);
+      await a!.sql(`INSERT INTO t VALUES (1, 'a', NULL), (2, 'long', 'b'), (3, 'a', 'b')`);
+      await pull(a!, b!);
+      for (const [id, statement] of [
+        [1, 'ALTER TABLE t ALTER b DROP NOT NULL'],
+        [2, 'ALTER DOMAIN short DROP CONSTRAINT four'],
+        [3, 'ALTER TABLE t DISABLE TRIGGER no'],
+      ] as const) {
+        await b!.store.settleParked();
+        expect(await parked(b!)).toHaveLength(4 - id);
+        await b!.sql(statement);
+        await b!.store.keepUp();
+        for (let i = 0; i < 400 && (await b!.sql('SELECT FROM t')).length < id; i++) await sleep(25);
+        expect(await b!.sql('SELECT id FROM t ORDER BY id')).toHaveLength(id);
+      }
+    }));
+
   it('trap 39: domains, lengths, triggers that raise and values out of range', () =>
     withNodes(
       `CREATE DOMAIN short AS text; CREATE TABLE t (id int PRIMARY KEY, a short, b text, c numeric(9, 2))`,
