@@ -46,7 +46,16 @@ CREATE TABLE p2p.position (
   snapshot   text        NOT NULL,
   reached    text        NOT NULL,
   copy       jsonb,
+  left_off   jsonb,
   updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- The numbers that this node draws for serial keys (libs/core: Slot); no row until they are interleaved (pgmesh sequences).
+CREATE TABLE p2p.slot (
+  only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+  slot     integer NOT NULL,
+  of       integer NOT NULL,
+  CHECK (slot BETWEEN 1 AND of)
 );
 
 -- Peers that somebody added by hand; kept across restarts.
@@ -139,7 +148,14 @@ CREATE TABLE p2p.parked (
   parked_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- As something that an index takes at any length.
+CREATE FUNCTION p2p.digest(value jsonb) RETURNS bytea LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT sha256(convert_to($1::text, 'UTF8'))
+$$;
+
 CREATE UNIQUE INDEX ON p2p.parked (table_id, p2p.key_digest(key));
+CREATE INDEX ON p2p.parked (p2p.digest(waits_for));
+CREATE INDEX ON p2p.parked (table_id) WHERE reason = 'reference';
 
 -- A row's versions without the one under whose name it stands, and with it, in their order (libs/core: compareVersions).
 CREATE FUNCTION p2p.without(siblings jsonb, stamp bigint, origin text) RETURNS jsonb
@@ -158,6 +174,13 @@ $$;
 CREATE FUNCTION p2p.unmet(reference text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION 'A row would stand without the row that it refers to (%)', reference USING ERRCODE = 'P2003', CONSTRAINT = reference;
+END
+$$;
+
+-- Ends a transaction that changes what parked rows wait for.
+CREATE FUNCTION p2p.unsettled() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'Rows are parked that may stand now' USING ERRCODE = 'P2005';
 END
 $$;
 

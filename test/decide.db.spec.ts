@@ -96,6 +96,19 @@ describe('A decision', () => {
     ]);
   });
 
+  it('needs no more of a row that is there than what it changes', async () => {
+    await using a = await storeNode(
+      'a',
+      `CREATE TABLE strict (id numeric PRIMARY KEY, x text NOT NULL, no int GENERATED ALWAYS AS IDENTITY, n int);`,
+    );
+    await a.sql(`INSERT INTO strict (id, x, n) VALUES (1, 'x', 3)`);
+    await write(a, 'strict', ['1'], { n: '4' });
+    await write(a, 'strict', ['1'], { no: '9' });
+    await write(a, 'strict', ['1'], {});
+    expect(await a.sql('SELECT id::text, x, no, n FROM strict')).toEqual([{ id: '1', x: 'x', no: 9, n: 4 }]);
+    await expect(write(a, 'strict', ['2'], { n: '4' })).rejects.toEqual(refusal('invalid_value'));
+  });
+
   it('writes longer keys, keys alone, and columns that are numbered by the table', async () => {
     await using a = await storeNode('a', schema);
     await write(a, 'long', ['1', "it's"], { x: 'y' });

@@ -120,7 +120,9 @@ describe('the endpoints', () => {
   it('describe themselves as OpenAPI', async () => {
     await using node = await startEdge();
     expect((await raw(node.url, { path: '/docs' })).text).toContain('swagger');
-    const { paths } = JSON.parse((await raw(node.url, { path: '/docs-json' })).text) as { paths: object };
+    const { paths } = JSON.parse((await raw(node.url, { path: '/docs-json' })).text) as {
+      paths: Record<string, unknown>;
+    };
     expect(Object.keys(paths)).toEqual(
       expect.arrayContaining([
         '/p2p/status',
@@ -131,6 +133,9 @@ describe('the endpoints', () => {
         '/health/ready',
       ]),
     );
+    expect(paths['/p2p/conflicts/{id}/resolve']).toMatchObject({
+      post: { responses: { default: { content: { 'application/problem+json': {} } } } },
+    });
   });
 
   it('are not there with P2P_ENABLED=false, while the application runs', async () => {

@@ -80,6 +80,56 @@ describe('trap hostile 400: what cannot be read is refused', () => {
     },
   );
 
+  it.each([
+    ['bad JSON', '{"row": '],
+    ['__proto__', '{"row": {"__proto__": "x"}}'],
+    ['a list for a row', '{"row": []}'],
+    ['a text for a row', '{"row": "x"}'],
+    ['null for a row', '{"row": null}'],
+    ['a value that is no text', '{"row": {"x": true}}'],
+    ['a nested value', '{"row": {"x": {"y": "z"}}}'],
+    ['nesting of 10,000', '{"row": {"x": ' + '['.repeat(10_000) + ']'.repeat(10_000) + '}}'],
+    ['an unknown member', '{"row": {}, "x": 1}'],
+    ['nothing', '{}'],
+    ['a list', '[]'],
+    ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0xc3, 0x28, 0x22, 0x7d])],
+  ])('a change of a parked row: %s', async (_what, body) => {
+    node.store.asked = [];
+    await refused(post('/p2p/parked/1/change', body), 400);
+    expect(node.store.asked).toEqual([]);
+  });
+
+  it.each(['{"row": {}}', '{"force": true}', '[]', '"x"', '{'])(
+    'discard and retry with a body that says what they do not know: %s',
+    async (body) => {
+      node.store.asked = [];
+      await refused(post('/p2p/parked/1/discard', body), 400);
+      await refused(post('/p2p/parked/retry', body), 400);
+      expect(node.store.asked).toEqual([]);
+    },
+  );
+
+  it.each(['limit=0', 'limit=-1', 'limit=501', 'limit=1e2', 'limit=', 'status=open', 'x=1', 'limit=1&limit=2'])(
+    'parked?%s',
+    async (query) => {
+      await refused(get(`/p2p/parked?${query}`), 400);
+    },
+  );
+
+  it.each(['x', '-1', '1.5', '0x1', '9'.repeat(40), '%00', '1;2', 'retry'])(
+    'a parked row whose id is %s is not there',
+    async (id) => {
+      await refused(get(`/p2p/parked/${id}`), 404);
+      await refused(post(`/p2p/parked/${id}/discard`, '{}'), 404);
+      await refused(post(`/p2p/parked/${id}/change`, '{"row": {}}'), 404);
+    },
+  );
+
+  it('parked rows of a table that is not shared', async () => {
+    await refused(get('/p2p/parked?table=users'), 404);
+    await refused(get(`/p2p/parked?table=${encodeURIComponent('x"; DROP TABLE users; --')}`), 404);
+  });
+
   it('a greeting without its members', async () => {
     await refused(post('/p2p/hello', hello), 400);
   });
@@ -169,7 +219,7 @@ describe('trap hostile 404: unknown and unshared tables look the same', () => {
 });
 
 describe('trap hostile 405: TRACE', () => {
-  it.each(['/', '/p2p/status', '/health/live'])('is not answered at %s', async (path) => {
+  it.each(['/', '/p2p/status', '/p2p/parked', '/health/live'])('is not answered at %s', async (path) => {
     await refused(raw(node.url, { method: 'TRACE', path, headers: { cookie: 'a=b' } }), 405);
   });
 });
@@ -178,6 +228,10 @@ describe('trap hostile 413: too large', () => {
   it('a frame that announces more bytes than one may have', async () => {
     const frame = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x00]);
     await refused(post('/p2p/notify-changes', frame, { 'content-type': windowContentType }), 413);
+  });
+
+  it('a row above 1 MB for a parked one', async () => {
+    await refused(post('/p2p/parked/1/change', JSON.stringify({ row: { x: 'x'.repeat(2_000_000) } })), 413);
   });
 
   it('a JSON body above 1 MB', async () => {
@@ -214,6 +268,8 @@ describe('trap hostile 415: unknown encodings and types', () => {
     ['/p2p/notify-changes', { 'content-type': 'application/xml' }],
     ['/p2p/notify-changes', { 'content-type': windowContentType, 'content-encoding': 'compress' }],
     ['/p2p/peers', { 'content-type': 'text/json' }],
+    ['/p2p/parked/1/change', { 'content-type': 'text/plain' }],
+    ['/p2p/parked/retry', { 'content-type': 'application/xml' }],
   ])('%s with %j', async (path, headers) => {
     await refused(post(path, '{}', headers), 415);
   });
@@ -222,7 +278,13 @@ describe('trap hostile 415: unknown encodings and types', () => {
 describe('trap hostile 503: the database is away', () => {
   it('is said, and is over when the database is back', async () => {
     node.store.away = true;
-    const asked = [() => get('/p2p/status'), () => get('/p2p/table/products/changes'), () => get('/health/ready')];
+    const asked = [
+      () => get('/p2p/status'),
+      () => get('/p2p/parked'),
+      () => post('/p2p/parked/retry', '{}'),
+      () => get('/p2p/table/products/changes'),
+      () => get('/health/ready'),
+    ];
     for (const ask of asked) {
       const answer = await ask();
       await refused(Promise.resolve(answer), 503);

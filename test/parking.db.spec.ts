@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { detach } from '@pgmesh/store';
 import { expectEqual, pull, settle, type StoreNode, storeNode } from './support/store-node';
 
 async function withNodes(schema: string, work: (...nodes: StoreNode[]) => Promise<void>, count = 2): Promise<void> {
@@ -352,7 +353,7 @@ describe('Rows that a table does not take', () => {
 
   it('trap 39: domains, lengths, triggers that raise and values out of range', () =>
     withNodes(
-      `CREATE DOMAIN short AS text; CREATE TABLE t (id int PRIMARY KEY, a short, b text, c numeric)`,
+      `CREATE DOMAIN short AS text; CREATE TABLE t (id int PRIMARY KEY, a short, b text, c numeric(9, 2))`,
       async (a, b) => {
         await b!
           .sql(`ALTER DOMAIN short ADD CHECK (length(value) < 4); ALTER TABLE t ALTER b TYPE varchar(5), ALTER c TYPE numeric(5, 2);
@@ -411,6 +412,16 @@ describe('A parked row', () => {
       } while (cursor);
       expect(keys.sort()).toEqual(['1', '2', '3', '4', '5', '6', '7']);
       await expect(a!.store.parked.list({ limit: 3, cursor: 'x' })).rejects.toMatchObject({ code: 'bad_cursor' });
+    }));
+
+  it('is named before pgmesh is taken out of the database, as are versions of conflicts', () =>
+    withNodes(users, async (a, b) => {
+      await a!.sql(`INSERT INTO users VALUES (1, 'x', '1'), (3, 'of a', '3')`);
+      await b!.sql(`INSERT INTO users VALUES (2, 'x', '2'), (3, 'of b', '3')`);
+      await together(a!, b!);
+      const losing = jest.fn();
+      await detach(a!.db.url, losing);
+      expect(losing).toHaveBeenCalledWith([{ table: 'public.users', parked: 1, versions: 1 }]);
     }));
 
   it('returns by itself after a local write', () =>

@@ -61,6 +61,7 @@ describe('Why a row is as it is', () => {
       table: 'public.t',
       key: { id: '1' },
       deleted: false,
+      parked: null,
       version: { ...write, priority: 0, vector: { [origin]: stamp } },
       via: null,
       composed: false,

@@ -76,8 +76,17 @@ TABLE position
   snapshot text NOT NULL
   reached text NOT NULL
   copy jsonb
+  left_off jsonb
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   PRIMARY KEY (node)
+
+TABLE slot
+  only_one boolean NOT NULL DEFAULT true
+  slot integer NOT NULL
+  of integer NOT NULL
+  CHECK (((slot >= 1) AND (slot <= of)))
+  CHECK (only_one)
+  PRIMARY KEY (only_one)
 
 TABLE sweep
   table_id integer NOT NULL
@@ -135,13 +144,19 @@ CREATE INDEX meta_1_xid_idx ON p2p.meta_1 USING btree (xid)
 
 CREATE UNIQUE INDEX node_pkey ON p2p.node USING btree (only_one)
 
+CREATE INDEX parked_digest_idx ON p2p.parked USING btree (p2p.digest(waits_for))
+
 CREATE UNIQUE INDEX parked_pkey ON p2p.parked USING btree (id)
+
+CREATE INDEX parked_table_id_idx ON p2p.parked USING btree (table_id) WHERE (reason = 'reference'::text)
 
 CREATE UNIQUE INDEX parked_table_id_key_digest_idx ON p2p.parked USING btree (table_id, p2p.key_digest(key))
 
 CREATE UNIQUE INDEX peer_pkey ON p2p.peer USING btree (url)
 
 CREATE UNIQUE INDEX position_pkey ON p2p."position" USING btree (node)
+
+CREATE UNIQUE INDEX slot_pkey ON p2p.slot USING btree (only_one)
 
 CREATE UNIQUE INDEX sync_history_pkey ON p2p.sync_history USING btree (id)
 
@@ -370,6 +385,15 @@ AS $function$
   SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8
 $function$
 
+CREATE OR REPLACE FUNCTION p2p.digest(value jsonb)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT sha256(convert_to($1::text, 'UTF8'))
+$function$
+
 CREATE OR REPLACE FUNCTION p2p.fields_of_write(fields jsonb, stamp bigint, origin text, kept jsonb)
  RETURNS jsonb
  LANGUAGE sql
@@ -501,6 +525,15 @@ CREATE OR REPLACE FUNCTION p2p.unmet(reference text)
 AS $function$
 BEGIN
   RAISE EXCEPTION 'A row would stand without the row that it refers to (%)', reference USING ERRCODE = 'P2003', CONSTRAINT = reference;
+END
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.unsettled()
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  RAISE EXCEPTION 'Rows are parked that may stand now' USING ERRCODE = 'P2005';
 END
 $function$
 

@@ -12,6 +12,7 @@ interface RulesAnswer {
   readonly rules: string;
   readonly digest: string;
   readonly resolvers: readonly string[];
+  readonly not_shared: readonly string[];
   readonly differ: readonly { readonly peer: string }[];
 }
 
@@ -35,6 +36,9 @@ it('rules that are changed while nodes run show the rows in conflict anew, and p
   const first = last[0]!.x === null ? [{ x: 'of a', y: null }] : [{ x: null, y: 'of b' }];
   expect(last).toHaveLength(1);
 
+  expect((await setRules(a, 'first-write-wins, t:1=manual, other=manual, t=first-write-wins')).not_shared).toEqual([
+    'public.other',
+  ]);
   await setRules(a, 'first-write-wins, other=manual');
   expect(await shown(a)).toEqual(first);
   // Both sides of each link say so, without waiting for the interval.

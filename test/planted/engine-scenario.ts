@@ -1,4 +1,3 @@
-import { Problem } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { Random } from '../convergence/random';
 import type { TestDatabase } from '../support/database';
@@ -252,20 +251,22 @@ class Scenario {
     return rows;
   }
 
-  /** A window that cannot be taken because of one row leaves everything as it was. */
+  /** A window in whose middle the database fails leaves everything as it was. */
   private async refused(from: Site, to: Site, limit: number): Promise<void> {
     const [latest] = await from.sql<{ note: string }>(
       `SELECT note FROM l ORDER BY right('000000' || substring(note from '[0-9]+$'), 6) DESC LIMIT 1`,
     );
-    await to.sql(`ALTER TABLE l ADD CONSTRAINT refuses CHECK (note <> '${latest?.note ?? ''}') NOT VALID`);
+    await to.sql(`CREATE FUNCTION public.fails() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.note = '${latest?.note ?? ''}' THEN RAISE 'the disk is full' USING ERRCODE = '53100'; END IF; RETURN NEW; END $$;
+      CREATE TRIGGER fails BEFORE INSERT OR UPDATE ON l FOR EACH ROW EXECUTE FUNCTION public.fails(); ALTER TABLE l ENABLE ALWAYS TRIGGER fails`);
     try {
       await pull(from, to, limit);
       // Nothing was in its way.
       this.history.received(to.id, this.history.holdings(from.id));
     } catch (error) {
-      if (!(error instanceof Problem) || error.code !== 'invalid_value') throw error;
+      if (!(error as Error).message.includes('the disk is full')) throw error;
     } finally {
-      await to.sql('ALTER TABLE l DROP CONSTRAINT refuses');
+      await to.sql('DROP FUNCTION public.fails CASCADE');
     }
   }
 

@@ -31,6 +31,11 @@ export class SparseStore implements NodeStore {
   }
 
   rules: NodeStore['rules'] = defaultRules;
+  readonly slot: NodeStore['slot'] = null;
+  references: NodeStore['references'] = () => [];
+  forms: NodeStore['forms'] = () => new Map();
+  refreshForms: NodeStore['refreshForms'] = async () => undefined;
+  onForms: NodeStore['onForms'] = () => () => undefined;
   readonly resolvers: readonly string[] = [];
   readonly feed: NodeStore['feed'] = {
     open: async () => {
@@ -79,6 +84,39 @@ export class SparseStore implements NodeStore {
       return 0;
     },
   };
+
+  readonly parked: NodeStore['parked'] = {
+    list: async (query) => {
+      this.reach();
+      this.asked.push(query);
+      return { parked: [], cursor: null };
+    },
+    find: async () => {
+      throw new Problem('not_found', 'No such row is parked here.');
+    },
+    count: async () => {
+      this.reach();
+      return {};
+    },
+    discard: async (id) => {
+      this.reach();
+      this.asked.push({ id });
+      throw new Problem('not_found', 'No such row is parked here.');
+    },
+    change: async (id, row) => {
+      this.reach();
+      this.asked.push({ id, row });
+      throw new Problem('not_found', 'No such row is parked here.');
+    },
+  };
+
+  async settleParked() {
+    this.reach();
+    this.asked.push('settleParked');
+    return { parked: [], returned: [], discarded: [] };
+  }
+
+  onParking = () => () => undefined;
 
   readonly rows: NodeStore['rows'] = {
     history: async (table, key) => {

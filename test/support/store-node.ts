@@ -64,7 +64,8 @@ export async function pull(
     if (steps >= windows) return rows;
     const { epoch, nodeId } = from.store.identity;
     const shared = to.store.tables().filter((table) => from.store.tables().includes(table));
-    const request = nextRequest(await to.store.inbox.position(nodeId), epoch, shared, last);
+    const position = await to.store.inbox.position(nodeId);
+    const request = nextRequest(position, epoch, shared, last, to.store.references());
     if (!request) return rows;
     const window = await from.store.feed.open(request, { except: () => [to.id], limit });
     const applied = await to.store.inbox.apply(decodeFrames(encoded(window.frames())));

@@ -76,11 +76,14 @@ describe('A table that is altered in mid-stream', () => {
       { id: 3, name: 'of a', extra: 'default' },
       { id: 4, name: 'new', extra: 'default' },
     ]);
-    expect(
-      await b.sql(
-        `SELECT siblings #>> '{0,image,extra}' AS extra FROM p2p.meta_1 WHERE siblings IS NOT NULL ORDER BY key1`,
-      ),
-    ).toEqual([{ extra: 'kept' }, { extra: 'lost' }]);
+    // Nobody has written these rows as they stand: they are versions of b's own now, that cover both.
+    expect(await b.sql(`SELECT key1, siblings FROM p2p.meta_1 WHERE origin LIKE 'b~%' ORDER BY key1`)).toEqual([
+      { key1: 1, siblings: null },
+      { key1: 2, siblings: null },
+    ]);
+    await a.sql(`ALTER TABLE items ADD extra text NOT NULL DEFAULT 'default'`);
+    await settleInTime(a, b);
+    await expectSame(a, b);
   });
 
   it('trap 32: loses no row while windows are read and merged', async () => {

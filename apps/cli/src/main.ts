@@ -18,6 +18,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<{
     summary: 'Let a copied or set back database write under a name of its own',
     load: () => import('./new-incarnation.command.js'),
   },
+  sequences: {
+    summary: 'Show which serial keys would collide with those of other nodes, and interleave them',
+    load: () => import('./sequences.command.js'),
+  },
   configuration: {
     summary: 'Print the reference of all settings, as Markdown',
     load: () => import('./configuration.command.js'),

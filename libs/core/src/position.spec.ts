@@ -251,6 +251,27 @@ describe('A reader of a feed', () => {
     expect(advance(restarted, epoch, late)?.copy?.since).toEqual(at(15n));
   });
 
+  it('goes back to where a table was left off when that comes again, and copies nothing', () => {
+    const both: Position = { ...following, tables: ['a', 'b'] };
+    const without = advance(both, epoch, { kind: 'window', tables: ['a'], from: at(10n), to: at(20n) });
+    expect(without).toEqual({ ...following, snapshot: at(20n), reached: at(20n), left: { b: at(10n) } });
+    const further = advance(without, epoch, { kind: 'window', tables: ['a'], from: at(20n), to: at(30n) });
+    expect(further?.left).toEqual({ b: at(10n) });
+    expect(nextRequest(further, epoch, ['a'], 'window')).toEqual({ kind: 'window', tables: ['a'], from: at(30n) });
+    const again = nextRequest(further, epoch, ['a', 'b'], 'window');
+    expect(again).toEqual({ kind: 'window', tables: ['a', 'b'], from: at(10n) });
+    expect(advance(further, epoch, { kind: 'window', tables: ['a', 'b'], from: at(10n), to: at(15n) })).toEqual({
+      ...both,
+      snapshot: at(15n),
+      reached: at(30n),
+    });
+    // From a sender that does not know of it: good for the other table.
+    const ahead: Step = { kind: 'window', tables: ['a', 'b'], from: at(30n), to: at(40n) };
+    expect(advance(further, epoch, ahead)).toEqual({ ...further, snapshot: at(40n), reached: at(40n) });
+    const copied: Step = { kind: 'copy', tables: ['b'], at: null, to: at(35n), next: null };
+    expect(advance(further, epoch, copied)).toEqual({ ...both, snapshot: at(30n), reached: at(35n) });
+  });
+
   it('takes nothing from a first piece that is repeated after its copy ended', () => {
     expect(advance(following, epoch, { kind: 'copy', tables: ['a'], at: null, to: at(8n), next: point })).toBeNull();
     expect(advance(following, epoch, { kind: 'copy', tables: ['a'], at: null, to: at(8n), next: null })).toBeNull();

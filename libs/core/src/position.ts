@@ -1,3 +1,4 @@
+import { copiedFirst, type References } from './copy-order';
 import { beginning, includes, joinSnapshots, meetSnapshots, type Snapshot } from './snapshot';
 
 /**
@@ -15,6 +16,8 @@ export interface Position {
    */
   readonly reached: Snapshot;
   readonly copy: CopyProgress | null;
+  /** Tables that the stream went on without, and up to where each was followed: it goes back there when they come again. */
+  readonly left?: Readonly<Record<string, Snapshot>>;
 }
 
 /** A first copy under way. */
@@ -50,16 +53,17 @@ export type Step =
 /**
  * What to ask for next, by where the reader stands and which tables both share; null when there is nothing to share. With a
  * copy under way the two kinds alternate, so that a long copy does not hold up the stream. A copy of which a table is shared
- * no more is begun anew with those that are.
+ * no more is begun anew with those that are. Tables are copied after those that they refer to.
  */
 export function nextRequest(
   position: Position | null,
   epoch: string,
   shared: readonly string[],
   last: FeedRequest['kind'] | null,
+  references: References = [],
 ): FeedRequest | null {
   if (shared.length === 0) return null;
-  const current = position?.epoch === epoch ? position : null;
+  const current = position?.epoch === epoch ? rejoin(position, shared) : null;
   const copying = current?.copy?.tables.every((table) => shared.includes(table)) ? current.copy : null;
   const followed = (current?.tables ?? []).filter((table) => shared.includes(table));
   const missing = shared.filter((table) => !followed.includes(table));
@@ -68,7 +72,7 @@ export function nextRequest(
   const copy: FeedRequest | null = copying
     ? { kind: 'copy', tables: copying.tables, at: copying.next }
     : missing.length > 0
-      ? { kind: 'copy', tables: missing, at: null }
+      ? { kind: 'copy', tables: copiedFirst(missing, references), at: null }
       : null;
   return last === 'copy' ? (window ?? copy) : (copy ?? window);
 }
@@ -82,12 +86,33 @@ export function advance(position: Position | null, epoch: string, step: Step): P
 }
 
 function afterWindow(position: Position, step: Step & { kind: 'window' }): Position | null {
-  if (position.tables.length === 0 || !includes(position.snapshot, step.from)) return null;
-  const tables = position.tables.filter((table) => step.tables.includes(table));
+  // One that starts after where a table was left off is still good for the others.
+  const rejoined = rejoin(position, step.tables);
+  const current = includes(rejoined.snapshot, step.from) ? rejoined : position;
+  if (current.tables.length === 0 || !includes(current.snapshot, step.from)) return null;
+  const [tables, gone] = [true, false].map((covered) =>
+    current.tables.filter((table) => step.tables.includes(table) === covered),
+  ) as [string[], string[]];
   if (tables.length === 0) return null;
-  // A late or repeated window is no reason to give up tables that it did not cover.
-  if (includes(position.snapshot, step.to)) return position;
-  return { ...position, tables, snapshot: joinSnapshots(position.snapshot, step.to) };
+  // A late or repeated window is no reason to leave off tables that it did not cover.
+  if (includes(current.snapshot, step.to)) return position;
+  const left = { ...current.left, ...Object.fromEntries(gone.map((table) => [table, current.snapshot])) };
+  return leaving({ ...current, tables, snapshot: joinSnapshots(current.snapshot, step.to) }, left);
+}
+
+/** The position with the stream back where it was when it last covered those of the tables that were left off. */
+function rejoin(position: Position, tables: readonly string[]): Position {
+  const [back, rest] = [true, false].map((comes) =>
+    Object.entries(position.left ?? {}).filter(([table]) => tables.includes(table) === comes),
+  ) as [[string, Snapshot][], [string, Snapshot][]];
+  if (back.length === 0) return position;
+  const snapshot = back.reduce((met, [, at]) => meetSnapshots(met, at), position.snapshot);
+  const followed = [...position.tables, ...back.map(([table]) => table)].sort();
+  return leaving({ ...position, tables: followed, snapshot }, Object.fromEntries(rest));
+}
+
+function leaving({ left: _, ...position }: Position, left: Readonly<Record<string, Snapshot>>): Position {
+  return Object.keys(left).length === 0 ? position : { ...position, left };
 }
 
 function afterPiece(position: Position, step: Step & { kind: 'copy' }): Position | null {
@@ -96,7 +121,9 @@ function afterPiece(position: Position, step: Step & { kind: 'copy' }): Position
   const { tables, since } = piece;
   if (step.next !== null) return { ...position, copy: { tables, since, next: step.next } };
   const snapshot = position.tables.length > 0 ? meetSnapshots(position.snapshot, since) : since;
-  return { ...position, tables: [...position.tables, ...tables].sort(), snapshot, copy: null };
+  const left = Object.entries(position.left ?? {}).filter(([table]) => !tables.includes(table));
+  const followed = [...position.tables, ...tables].sort();
+  return leaving({ ...position, tables: followed, snapshot, copy: null }, Object.fromEntries(left));
 }
 
 type Piece = Pick<CopyProgress, 'tables' | 'since'>;

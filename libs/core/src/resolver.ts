@@ -81,7 +81,7 @@ function joined(a: ResolverSide, b: ResolverSide, value: RowImage | null): Resol
 type Answer =
   { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly failure: ResolverFailure };
 
-/** The user's function gets copies: what it does to them does not reach the versions. */
+/** The user's function gets copies: what it does to them does not reach the versions. Its answer is read here, once, for reading may throw too. */
 function ask(resolver: Resolver, key: RowKey, a: ResolverSide, b: ResolverSide): Answer {
   const copy = (side: ResolverSide) => ({
     ...side,
@@ -89,12 +89,36 @@ function ask(resolver: Resolver, key: RowKey, a: ResolverSide, b: ResolverSide):
     vector: { ...side.vector },
   });
   try {
-    return { ok: true, value: resolver([...key], copy(a), copy(b)) };
+    const answer: unknown = resolver([...key], copy(a), copy(b));
+    // A promise is no row, and is told of as that: its own failure, which nobody waits for, would end the process.
+    if (answer instanceof Promise) answer.catch(() => undefined);
+    return { ok: true, value: isRow(answer) ? { ...answer } : answer };
   } catch (error) {
     if (error instanceof ResolverTimeout) return { ok: false, failure: { kind: 'timed_out', limit: error.limit } };
-    return { ok: false, failure: { kind: 'threw', message: error instanceof Error ? error.message : String(error) } };
+    return { ok: false, failure: { kind: 'threw', message: messageOf(error) } };
   }
 }
+
+function isRow(answer: unknown): answer is Readonly<Record<string, unknown>> {
+  return typeof answer === 'object' && answer !== null && !Array.isArray(answer) && !(answer instanceof Promise);
+}
+
+/** Anything can be thrown, also what cannot be made a text of. */
+function messageOf(thrown: unknown): string {
+  try {
+    return printable(String(thrown instanceof Error ? thrown.message : thrown));
+  } catch {
+    return 'something that has no text';
+  }
+}
+
+/** What the user's function says goes into records and events: without the characters that PostgreSQL does not take, and not for ever. */
+function printable(text: string): string {
+  return text.slice(0, longestText).replaceAll(/\0|\p{Surrogate}/gu, '\ufffd');
+}
+
+const longestText = 1000;
+const isText = (value: unknown): boolean => typeof value === 'string' && !/\0|\p{Surrogate}/u.test(value);
 
 /** What is wrong with a resolver's answer, in an order that does not depend on the answer's own; null when it is a row. */
 function faultOf(
@@ -104,20 +128,19 @@ function faultOf(
   images: readonly RowImage[],
 ): ResolverFailure | null {
   if (answer === null) return null;
-  if (typeof answer !== 'object' || Array.isArray(answer) || answer instanceof Promise)
-    return { kind: 'not_a_row', got: kindOf(answer) };
-  const row = answer as Readonly<Record<string, unknown>>;
+  if (!isRow(answer)) return { kind: 'not_a_row', got: kindOf(answer) };
+  const row = answer;
   const unknown = Object.keys(row)
     .filter((column) => !columns.includes(column))
     .sort()[0];
-  if (unknown !== undefined) return { kind: 'unknown_column', column: unknown };
+  if (unknown !== undefined) return { kind: 'unknown_column', column: printable(unknown) };
   for (const column of keyColumns) {
     if (!Object.hasOwn(row, column) || row[column] == null) return { kind: 'missing_key', column };
     if (!images.some((image) => image[column] === row[column])) return { kind: 'changed_key', column };
   }
   for (const column of [...columns].sort()) {
     if (!Object.hasOwn(row, column)) return { kind: 'missing_column', column };
-    if (row[column] !== null && typeof row[column] !== 'string') return { kind: 'not_text', column };
+    if (row[column] !== null && !isText(row[column])) return { kind: 'not_text', column };
   }
   return null;
 }
@@ -134,7 +157,7 @@ export function describeFailure(failure: ResolverFailure): string {
     case 'no_resolver':
       return 'No resolver is registered on this node. Register the one that the rule names, on every node.';
     case 'threw':
-      return `The resolver threw: ${failure.message}`;
+      return `The resolver threw: ${failure.message.replace(/[.!?]$/, '')}.`;
     case 'timed_out':
       return `The resolver did not answer within ${failure.limit} ms.`;
     case 'not_a_row':
@@ -148,6 +171,6 @@ export function describeFailure(failure: ResolverFailure): string {
     case 'changed_key':
       return `The resolver changed the key column "${failure.column}". A row keeps its key.`;
     case 'not_text':
-      return `The resolver's "${failure.column}" is neither text nor null. Values are PostgreSQL's text.`;
+      return `The resolver's "${failure.column}" is neither text in Unicode nor null. Values are PostgreSQL's text.`;
   }
 }

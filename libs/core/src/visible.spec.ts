@@ -77,6 +77,25 @@ describe('What stands for concurrent versions', () => {
       },
       'threw',
     ],
+    [
+      'throws what has no text',
+      () => {
+        throw Object.create(null);
+      },
+      'threw',
+    ],
+    [
+      'returns what throws when it is read',
+      () => ({
+        id: '1',
+        get qty(): string {
+          throw new Error('no');
+        },
+      }),
+      'threw',
+    ],
+    ['returns a NUL', () => ({ id: '1', qty: 'a\0' }), 'not_text'],
+    ['returns half a character', () => ({ id: '1', qty: '\ud800' }), 'not_text'],
     ['returns nothing', (() => undefined) as unknown as Resolver, 'not_a_row'],
     ['returns a promise', (async () => a.image) as unknown as Resolver, 'not_a_row'],
     ['returns a list', (() => []) as unknown as Resolver, 'not_a_row'],
@@ -90,6 +109,35 @@ describe('What stands for concurrent versions', () => {
     expect(shown).toMatchObject({ main: b, image: b.image, open: { kind: 'resolver', failure: { kind } } });
     expect(shown.decidedBy).toBe('last-write-wins');
     if (shown.open?.kind === 'resolver') expect(describeFailure(shown.open.failure)).toMatch(/resolver/i);
+  });
+
+  it('tells what a resolver said as text that PostgreSQL takes, and not for ever', () => {
+    const failureOf = (resolver: Resolver) => {
+      const { open } = custom(resolver);
+      return open?.kind === 'resolver' ? describeFailure(open.failure) : null;
+    };
+    const throws = (message: string): Resolver => {
+      return () => {
+        throw new Error(message);
+      };
+    };
+    expect(failureOf(throws('no\0 idea\ud800'))).toBe('The resolver threw: no\ufffd idea\ufffd.');
+    expect(failureOf(throws('no idea.'))).toBe('The resolver threw: no idea.');
+    expect(failureOf(throws('x'.repeat(100_000)))!.length).toBeLessThan(2000);
+    expect(failureOf(() => ({ ...b.image!, 'a\0': '1' }))).toMatch('the column "a\ufffd"');
+  });
+
+  it('does not end the process by a promise that fails', async () => {
+    const unhandled = jest.fn();
+    process.on('unhandledRejection', unhandled);
+    try {
+      const failing = (() => Promise.reject(new Error('no'))) as unknown as Resolver;
+      expect(custom(failing).open).toMatchObject({ failure: { kind: 'not_a_row', got: 'a promise' } });
+      await new Promise((done) => setImmediate(done));
+      expect(unhandled).not.toHaveBeenCalled();
+    } finally {
+      process.off('unhandledRejection', unhandled);
+    }
   });
 
   it('stays open when a resolver that runs elsewhere does not answer', () => {

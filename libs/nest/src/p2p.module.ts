@@ -26,6 +26,7 @@ import { ChangesController } from './p2p/changes.controller';
 import { ConflictsController } from './p2p/conflicts.controller';
 import { DoorMiddleware } from './p2p/door.middleware';
 import { ExchangeController } from './p2p/exchange.controller';
+import { ParkedController } from './p2p/parked.controller';
 import { PeersController } from './p2p/peers.controller';
 import { RulesController } from './p2p/rules.controller';
 import { RowsController } from './p2p/rows.controller';
@@ -123,6 +124,7 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
             PeersController,
             ChangesController,
             ConflictsController,
+            ParkedController,
             RulesController,
             RowsController,
             ExchangeController,

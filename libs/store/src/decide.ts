@@ -85,6 +85,7 @@ async function put(client: PoolClient, shape: TableShape, key: readonly string[]
   await assertSameKey(client, shape, key, values.slice(0, key.length));
   const value = (column: Column) => inParameters(1)(column, columns.indexOf(column));
   await renumber(client, shape, columns, value, values);
+  if (await update(client, shape, key, columns, values)) return;
   const updates = updatedColumns(shape, columns).map(({ ident }) => `${ident} = excluded.${ident}`);
   const { rowCount } = await client.query(
     `INSERT INTO ${shape.name} AS d (${columns.map(({ ident }) => ident).join(', ')}) OVERRIDING SYSTEM VALUE
@@ -93,6 +94,29 @@ async function put(client: PoolClient, shape: TableShape, key: readonly string[]
     values,
   );
   if (rowCount === 0 && updates.length > 0) throw stopped(shape);
+}
+
+/**
+ * Whether the row was there to be changed. An insert that turns into an update would be refused for the columns that it leaves out
+ * where they are NOT NULL, although the row has them.
+ */
+async function update(
+  client: PoolClient,
+  shape: TableShape,
+  key: readonly string[],
+  columns: readonly Column[],
+  values: readonly (string | null)[],
+): Promise<boolean> {
+  const told = updatedColumns(shape, columns);
+  const isRow = keysEqual(shape, inData('d'), inParameters(1));
+  const set = told.map((column, i) => `${column.ident} = ${inParameters(1 + key.length)(column, i)}`).join(', ');
+  const { rowCount } = await client.query(
+    set
+      ? `UPDATE ${shape.name} AS d SET ${set} WHERE ${isRow}`
+      : `SELECT FROM ${shape.name} AS d WHERE ${isRow} FOR NO KEY UPDATE`,
+    [...key, ...told.map((column) => values[columns.indexOf(column)]!)],
+  );
+  return rowCount! > 0;
 }
 
 function assertReadable(shape: TableShape, image: RowImage): void {

@@ -22,9 +22,10 @@ export interface PositionRow {
   snapshot: string;
   reached: string;
   copy: { tables: string[]; since: string; next: CopyProgress['next'] } | null;
+  left_off: Record<string, string> | null;
 }
 
-export const positionColumns = 'node, epoch, tables, snapshot, reached, copy';
+export const positionColumns = 'node, epoch, tables, snapshot, reached, copy, left_off';
 
 export async function readPosition(db: Queryable, node: string): Promise<Position | null> {
   const { rows } = await db.query<PositionRow>({
@@ -56,15 +57,29 @@ export const lockPositions: QueryConfig = {
 };
 
 export function writePosition(node: string, position: Position): QueryConfig {
-  const { epoch, tables, snapshot, reached, copy } = position;
+  const { epoch, tables, snapshot, reached, copy, left } = position;
   const progress = copy && JSON.stringify({ tables: copy.tables, since: formatSnapshot(copy.since), next: copy.next });
+  const leftOff =
+    left && JSON.stringify(Object.fromEntries(Object.entries(left).map(([t, at]) => [t, formatSnapshot(at)])));
   return {
     name: 'p2p_position_write',
-    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6)
+    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6, $7)
       ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, tables = excluded.tables, snapshot = excluded.snapshot,
-        reached = excluded.reached, copy = excluded.copy, updated_at = now()`,
-    values: [node, epoch, tables, formatSnapshot(snapshot), formatSnapshot(reached), progress],
+        reached = excluded.reached, copy = excluded.copy, left_off = excluded.left_off, updated_at = now()`,
+    values: [node, epoch, tables, formatSnapshot(snapshot), formatSnapshot(reached), progress, leftOff ?? null],
   };
+}
+
+/** A table that is shared no more is copied anew when it is shared again: nobody has kept watch over it meanwhile. */
+export async function forgetPositions(db: Queryable, shared: readonly string[]): Promise<void> {
+  await db.query(
+    `UPDATE p2p.position SET tables = ARRAY(SELECT t FROM unnest(tables) AS t WHERE t = ANY ($1) ORDER BY t),
+       left_off = (SELECT jsonb_object_agg(l.key, l.value) FROM jsonb_each(left_off) AS l WHERE l.key = ANY ($1)),
+       copy = CASE WHEN $2::jsonb @> (copy -> 'tables') THEN copy END
+     WHERE NOT tables <@ $1 OR NOT $2::jsonb @> coalesce(copy -> 'tables', '[]')
+       OR EXISTS (SELECT FROM jsonb_object_keys(left_off) AS l WHERE l <> ALL ($1))`,
+    [shared, JSON.stringify(shared)],
+  );
 }
 
 /** The position after a window; null when it does not connect to where we stand. */
@@ -104,12 +119,13 @@ function snapshotOf(text: string): Snapshot {
   return snapshot;
 }
 
-export function toPosition({ epoch, tables, snapshot, reached, copy }: PositionRow): Position {
+export function toPosition({ epoch, tables, snapshot, reached, copy, left_off: left }: PositionRow): Position {
   return {
     epoch,
     tables,
     snapshot: parseSnapshot(snapshot)!,
     reached: parseSnapshot(reached)!,
     copy: copy && { tables: copy.tables, since: parseSnapshot(copy.since)!, next: copy.next },
+    ...(left && { left: Object.fromEntries(Object.entries(left).map(([t, at]) => [t, parseSnapshot(at)!])) }),
   };
 }

@@ -1,4 +1,14 @@
-import { defaultRules, keepsFields, type MaxVersions, noVersions, type Rules } from '@pgmesh/core';
+import {
+  type DigestedForm,
+  defaultRules,
+  keepsFields,
+  type MaxVersions,
+  noVersions,
+  type References,
+  type Rules,
+  type Slot,
+} from '@pgmesh/core';
+import { Problem } from '@pgmesh/wire';
 import { type Crowd, crowdFinding } from './apply/crowd';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
@@ -7,7 +17,7 @@ import { ConflictBook } from './conflicts/book';
 import { asItIs } from './as-it-is';
 import { endSettled, forgetSettled } from './conflicts/ended';
 import { Connections } from './connections';
-import { isAway, rethrowAway } from './database';
+import { isAway, rethrowAway, sqlState } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
 import { PostgresFeed } from './feed/feed';
 import { tick } from './feed/ticks';
@@ -20,15 +30,19 @@ import { ParkingUpkeep } from './parking/upkeep';
 import { establishIdentity, type NodeIdentity } from './identity';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
+import { forgetPositions } from './positions';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
 import { rowKey } from './row-key';
 import { whyRow, type WhyView } from './row-why';
 import { Rulebook } from './rulebook';
+import { SequenceKeeper } from './sequences/keeper';
+import { findSequences } from './sequences/report';
 import { Shapes } from './shapes';
 import { PostgresSyncHistory } from './sync-history';
 import { readShapes, type TableShape } from './table-shape';
 import { backfill, buryMissing, sweep, versionImages } from './reconcile';
 import { completeTriggers, findUnfit, forgetDropped, track, untrack } from './tracking';
+import { waits } from './users-write';
 
 export interface StoreOptions {
   readonly url: string;
@@ -80,8 +94,11 @@ export class PostgresStore {
   private lost: Error | null = null;
   private readonly parkingListeners = new Set<(changed: Changed) => void>();
   private crowd: (Crowd & { readonly at: Date }) | null = null;
+  /** The tables that positions speak of. */
+  private followed = '';
   private upkeep: NodeJS.Timeout | null = null;
   private working: Promise<unknown> = Promise.resolve();
+  private readonly sequences: SequenceKeeper;
 
   private constructor(
     private readonly connections: Connections,
@@ -98,7 +115,9 @@ export class PostgresStore {
     readonly conflicts: ConflictBook,
     readonly parked: ParkedBook,
     private readonly parking: ParkingUpkeep,
-  ) {}
+  ) {
+    this.sequences = new SequenceKeeper(connections.ordinary, shapes, (work) => this.reporting(work));
+  }
 
   /** @throws PreflightError, Problem `unavailable`, Error with the remedy */
   static async open(options: StoreOptions): Promise<PostgresStore> {
@@ -115,7 +134,7 @@ export class PostgresStore {
     const pool = connections.ordinary;
     // Check before anything is touched.
     const { chosen, findings } = await chooseTables(pool, options.tables);
-    findings.push(...(await checkDatabase(pool)));
+    findings.push(...(await findSequences(pool, chosen)), ...(await checkDatabase(pool)));
     for (const finding of findings) options.onFinding?.(finding);
     const errors = findings.filter(({ level }) => level === 'error');
     if (errors.length > 0) throw new PreflightError(errors);
@@ -166,7 +185,10 @@ export class PostgresStore {
       },
       crowded: (crowd) => store?.noteCrowd(crowd),
       versionAside: async () => store?.keepUp(),
-      changed: () => wakeup.ring(),
+      changed: () => {
+        wakeup.ring();
+        store?.sequences.soon();
+      },
       parking: (changed) => store?.noteParking(changed),
     });
     const history = new PostgresSyncHistory(pool);
@@ -177,7 +199,7 @@ export class PostgresStore {
     const parking = new ParkingUpkeep(
       pool,
       shapes,
-      (tables) => inbox.settle(tables),
+      (tables, since) => inbox.settle(tables, since),
       (error) => store?.report(error),
     );
     wakeup.listen(() => parking.nudge());
@@ -206,6 +228,11 @@ export class PostgresStore {
   /** How conflicts are decided here. */
   get rules(): Rules {
     return this.rulebook.rules;
+  }
+
+  /** Which numbers this node draws for serial keys; null while its sequences are not interleaved. */
+  get slot(): Slot | null {
+    return this.sequences.slot;
   }
 
   /** The names of the resolvers that rules may name here. */
@@ -247,6 +274,31 @@ export class PostgresStore {
   /** The names of the tables that we share, sorted. */
   tables(): readonly string[] {
     return this.shapes.names;
+  }
+
+  /** What peers are told of these tables; another map whenever one of them has been altered. */
+  forms(): ReadonlyMap<string, DigestedForm> {
+    return this.shapes.forms;
+  }
+
+  /** Looks whether one has been altered, now rather than within seconds. */
+  async refreshForms(): Promise<void> {
+    await this.shapes.refresh().catch(rethrowAway);
+  }
+
+  /** Calls back when a shared table has been altered: seconds after it at the latest. */
+  onForms(listener: () => void): () => void {
+    return this.shapes.onForms(listener);
+  }
+
+  /** The foreign keys between them. */
+  references(): References {
+    const { all, constraints } = this.shapes;
+    const nameOf = (id: number | null) => all.find((shape) => shape.id === id)?.name;
+    return constraints.references.flatMap(({ child, parent }) => {
+      const [from, to] = [nameOf(child.table), nameOf(parent.table)];
+      return from === undefined || to === undefined ? [] : [[from, to] as const];
+    });
   }
 
   /** A shared table by the name that people give it. */
@@ -300,6 +352,7 @@ export class PostgresStore {
     if (this.upkeep) clearInterval(this.upkeep);
     await this.working;
     await this.parking.stop();
+    await this.sequences.stop();
     await this.history.flush();
     await this.wakeup.stop();
     await this.connections.end();
@@ -314,21 +367,27 @@ export class PostgresStore {
     if (this.crowded === null || crowd.versions >= this.crowded.versions) this.crowd = { ...crowd, at: new Date() };
   }
 
-  /** Calls back after rows were parked, or are back. Returns what ends that. */
+  /** Calls back after rows were parked, are back, or are no more. Returns what ends that. */
   onParking(listener: (changed: Changed) => void): () => void {
     this.parkingListeners.add(listener);
     return () => this.parkingListeners.delete(listener);
   }
 
-  /** Tries all parked rows anew: what a function or a type had refused may be taken by now. @throws Problem `unavailable` */
+  /** Tries all parked rows anew: what a function or a type had refused may be taken by now. @throws Problem `busy`, `unavailable` */
   async settleParked(): Promise<Changed> {
-    await this.shapes.refresh();
-    return this.parking.tryAll().catch(rethrowAway);
+    try {
+      await this.shapes.refresh();
+      return await this.parking.tryAll();
+    } catch (error) {
+      if (!waits(sqlState(error))) return rethrowAway(error);
+      const text = `Rows are locked by another transaction: ${(error as Error).message}. Nothing was changed; try again.`;
+      throw new Problem('busy', text, {}, { cause: error });
+    }
   }
 
   private noteParking(changed: Changed): void {
     if (changed.parked.length > 0) this.parking.noteParked();
-    if (changed.parked.length + changed.returned.length === 0) return;
+    if (changed.parked.length + changed.returned.length + changed.discarded.length === 0) return;
     this.wakeup.ring();
     for (const listener of this.parkingListeners) listener(changed);
   }
@@ -340,7 +399,7 @@ export class PostgresStore {
 
   /**
    * Looks after what has changed around the tables: renamed and dropped ones, keys of other types, new partitions, tombstones
-   * that TRUNCATE left out. By itself every few seconds.
+   * that TRUNCATE left out, sequences that others' numbers have overtaken. By itself every few seconds.
    */
   keepUp(): Promise<unknown> {
     this.working = this.working.then(() => this.reporting(() => this.upkeepOnce()));
@@ -378,6 +437,9 @@ export class PostgresStore {
       });
     }
     await this.shapes.refresh();
+    const names = this.shapes.names.join();
+    if (names !== this.followed) await forgetPositions(this.pool, this.shapes.names);
+    this.followed = names;
     for (const shape of this.shapes.all) {
       await this.reporting(async () => {
         if (await completeTriggers(this.pool, shape)) {
@@ -387,6 +449,7 @@ export class PostgresStore {
         await versionImages(this.pool, this.identity, shape);
       });
     }
+    await this.sequences.keepUp();
     await this.reporting(() => dropHistories(this.pool, this.shapes.all));
     await this.reporting(() => this.rulebook.askAgain(this.shapes));
     await sweep(this.pool, this.identity, this.shapes.all);

@@ -29,7 +29,6 @@ interface Candidate {
   generated: string[] | null;
   owned: boolean;
   security: boolean;
-  serial: string[] | null;
   foreign_partitions: string[] | null;
 }
 
@@ -121,15 +120,6 @@ function judge(table: Candidate): Finding[] {
   if (table.foreign_partitions)
     return error(`Its partitions ${table.foreign_partitions.join(', ')} are foreign tables.`, 'Detach them.');
   const warnings: Finding[] = [];
-  if (table.serial) {
-    warnings.push({
-      level: 'warning',
-      table: name,
-      problem: `Its key ${table.serial.join(', ')} is drawn from a sequence of this node: two nodes will give different rows the same number.`,
-      remedy:
-        'Use uuid keys, or let each node count in steps of its own: ALTER SEQUENCE … INCREMENT BY <nodes> RESTART WITH <this node>;',
-    });
-  }
   if (table.security) {
     warnings.push({
       level: 'warning',
@@ -165,9 +155,6 @@ const candidatesQuery = `
     (SELECT array_agg(a.attname::text) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attgenerated <> '' AND a.attnum = ANY (x.indkey)) AS generated,
     pg_has_role(c.relowner, 'USAGE') AS owned,
     c.relforcerowsecurity AND NOT (SELECT r.rolbypassrls OR r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) AS security,
-    (SELECT array_agg(a.attname::text) FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-       WHERE a.attrelid = c.oid AND a.attnum = ANY (x.indkey)
-         AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%')) AS serial,
     (SELECT array_agg(f.relname::text) FROM pg_partition_tree(c.oid) AS p JOIN pg_class AS f ON f.oid = p.relid WHERE f.relkind = 'f') AS foreign_partitions
   FROM named AS t LEFT JOIN pg_class AS c ON c.oid = t.oid LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
     LEFT JOIN pg_index AS x ON x.indrelid = c.oid AND x.indisprimary

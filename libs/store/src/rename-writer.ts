@@ -36,6 +36,12 @@ export async function renameWriter({ url, since, nodeId }: RenameOptions): Promi
         // Whoever writes just now writes under the old name, or waits for the new one.
         await client.query(`LOCK TABLE ${relation} IN SHARE ROW EXCLUSIVE MODE`);
         versions += await renameVersions(client, `p2p.meta_${id}`, before, after, fork);
+        await client.query('UPDATE p2p.parked SET origin = $2 WHERE table_id = $4 AND origin = $1 AND stamp > $3', [
+          before,
+          after,
+          fork,
+          id,
+        ]);
         await renameHistory(client, `p2p.history_${id}`, before, after, fork);
         await renameCapture(client, id, before, after);
       }

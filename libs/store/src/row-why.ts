@@ -1,4 +1,4 @@
-import { type FieldStamp, type RowState, stampToIso, whyOf } from '@pgmesh/core';
+import { type FieldStamp, type RowImage, type RowState, stampToIso, whyOf } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { Pool } from 'pg';
 import type { Judge, Judgement } from './apply/judge';
@@ -6,6 +6,9 @@ import { isComposed, type KeptRow, standsAs, stateOf } from './apply/kept-row';
 import { imageOf } from './apply/merge-sql';
 import { type ConflictRow, type NamedVersion, type VersionView, versionView } from './conflicts/view';
 import { inData, inMeta, keysEqual } from './keys';
+import { isParked } from './parking/lift';
+import type { ParkedNote } from './parking/record';
+import type { Reason } from './parking/settlement';
 import { assertShapes, type TableShape } from './table-shape';
 import { typed } from './typed-text';
 
@@ -22,6 +25,8 @@ export interface WhyView {
   /** Column → PostgreSQL's text. */
   readonly key: Readonly<Record<string, string>>;
   readonly deleted: boolean;
+  /** Set when the row is there and does not stand in its table: the record (`GET /p2p/parked/{id}`), why, and what it waits for. */
+  readonly parked: (Pick<ParkedNote, 'id'> & Reason) | null;
   /** The version under which the row stands; of a composed row the highest of those that it is made of. */
   readonly version: Omit<VersionView, 'row' | 'deleted'>;
   /** The peer that brought it as it is; null when it was written or merged here. */
@@ -43,7 +48,8 @@ export interface WhyView {
 }
 
 interface WhyRow extends KeptRow {
-  via: string | null;
+  readonly via: string | null;
+  readonly parked: (NonNullable<WhyView['parked']> & { readonly image: RowImage; readonly composed: boolean }) | null;
 }
 
 /** Records that are looked at. */
@@ -59,14 +65,16 @@ export async function whyRow(pool: Pool, judge: Judge, shape: TableShape, key: r
   const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
   const asked = (column: (typeof shape.key)[number], i: number) => typed(column, `$${i + 1}::text`);
   const { rows } = await pool.query<WhyRow>(
-    `SELECT m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, m.via, ${imageOf(columns, 'd')} AS image
+    `SELECT m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, m.via, ${imageOf(columns, 'd')} AS image,
+       (SELECT to_jsonb(p) FROM p2p.parked AS p WHERE ${isParked(shape)}) AS parked
      FROM ${shape.meta} AS m LEFT JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inMeta('m'))}
      WHERE ${keysEqual(shape, inMeta('m'), asked)}`,
     [...key],
   );
-  const row = rows[0];
-  if (!row)
+  if (!rows[0])
     throw new Problem('not_found', `${shape.name} has no row with the key ${JSON.stringify(key)}, and never had.`);
+  const { parked } = rows[0];
+  const row = parked ? asIfItStood(rows[0], parked) : rows[0];
   const { rows: records } = await pool.query<ConflictRow>(
     `SELECT * FROM p2p.conflict
      WHERE table_id = $1 AND p2p.key_digest(key) = p2p.key_digest($2) ORDER BY id DESC LIMIT ${recordsMost}`,
@@ -85,6 +93,7 @@ export async function whyRow(pool: Pool, judge: Judge, shape: TableShape, key: r
     table: shape.name,
     key: Object.fromEntries(shape.key.map(({ name }, i) => [name, key[i]!])),
     deleted: row.deleted,
+    parked: parked && reasonOf(parked),
     version,
     // A feed's name is its node and the incarnation of its database.
     via: row.via === null ? null : row.via.replace(/~.*$/, ''),
@@ -106,6 +115,17 @@ export async function whyRow(pool: Pool, judge: Judge, shape: TableShape, key: r
     covered: covered ? covered.versions.map(versionView) : [],
     conflicts: records.map(({ id }) => id),
   };
+}
+
+/** The row as its table would have it (see Lift.takeParked). */
+function asIfItStood(row: WhyRow, { image, composed }: NonNullable<WhyRow['parked']>): WhyRow {
+  const others = row.siblings!.filter(({ stamp, origin }) => stamp !== row.stamp || origin !== row.origin);
+  const siblings = composed ? row.siblings : others.length > 0 ? others : null;
+  return { ...row, deleted: false, image, siblings };
+}
+
+function reasonOf({ id, reason, constraint, message, waits_for }: NonNullable<WhyRow['parked']>): WhyView['parked'] {
+  return { id, reason, constraint, message, waits_for };
 }
 
 /**

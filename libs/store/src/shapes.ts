@@ -1,3 +1,4 @@
+import { type DigestedForm, formDigest } from '@pgmesh/core';
 import type { Pool } from 'pg';
 import { type Constraints, noConstraints, readConstraints } from './parking/constraints';
 import { readShapes, type TableShape } from './table-shape';
@@ -5,6 +6,8 @@ import { readShapes, type TableShape } from './table-shape';
 /** The shared tables as we last saw them; one that lost its primary key is left out until it has one. Read anew when a query finds that one has changed (trap 32). */
 export class Shapes {
   private byName: ReadonlyMap<string, TableShape> = new Map();
+  private told: ReadonlyMap<string, DigestedForm> = new Map();
+  private readonly listeners = new Set<() => void>();
   private between: Constraints = noConstraints;
 
   constructor(private readonly pool: Pool) {}
@@ -13,6 +16,21 @@ export class Shapes {
     const shapes = (await readShapes(this.pool)).filter(({ key }) => key.length > 0);
     this.between = await readConstraints(this.pool);
     this.byName = new Map(shapes.map((shape) => [shape.name, shape]));
+    const told = new Map(shapes.map(({ name, form }) => [name, { form, digest: formDigest(form) }]));
+    if (JSON.stringify([...told]) === JSON.stringify([...this.told])) return;
+    this.told = told;
+    for (const listener of [...this.listeners]) listener();
+  }
+
+  /** What peers are told of the tables, by name; another map whenever one of them has become another. */
+  get forms(): ReadonlyMap<string, DigestedForm> {
+    return this.told;
+  }
+
+  /** Calls back when `forms` is another. Returns what ends that. */
+  onForms(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
   }
 
   /** The constraints between rows, as we last saw them. */

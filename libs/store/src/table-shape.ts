@@ -1,3 +1,4 @@
+import type { ColumnForm, TableForm } from '@pgmesh/core';
 import type { Queryable } from './database';
 
 /** A column that is sent: all but generated ones, which every node computes for itself. */
@@ -11,6 +12,8 @@ export interface Column {
   readonly base: string;
   /** The type with its modifier: what a value that is put into the column becomes. */
   readonly declared: string;
+  /** The same under its domains: what peers compare. */
+  readonly plain: string;
   /** Whether an array of the type can carry it; the others (arrays, composites, xml) travel as text and are cast back. */
   readonly transport: 'array' | 'text';
   /** How to tell a value's size without reading it: by its octets, twice that (bytea as hex), as stored, or fixed. */
@@ -53,6 +56,8 @@ export interface TableShape {
   readonly key: readonly KeyColumn[];
   /** All columns that are sent, the key's first. */
   readonly columns: readonly Column[];
+  /** What peers are told of it. */
+  readonly form: TableForm;
   /** Differs whenever the table was renamed, or a column was added, dropped, renamed or retyped. */
   readonly fingerprint: string;
 }
@@ -84,6 +89,10 @@ interface ColumnRow {
   type: string;
   base: string;
   declared: string;
+  plain: string;
+  generated: boolean;
+  optional: boolean;
+  more: string;
   definition: string;
   as_text: boolean;
   xml: boolean;
@@ -97,7 +106,9 @@ interface ColumnRow {
 
 /** The shapes of the tracked tables, or of one of them, by id. Columns come from the catalog, never from a request. */
 export async function readShapes(db: Queryable, id: number | null = null): Promise<TableShape[]> {
-  const { rows: tables } = await db.query<Omit<TableShape, 'relation' | 'meta' | 'history' | 'key' | 'columns'>>(
+  const { rows: tables } = await db.query<
+    Omit<TableShape, 'relation' | 'meta' | 'history' | 'key' | 'columns' | 'form'>
+  >(
     `SELECT t.id, t.relation::oid::int8 AS oid, format('%I.%I', n.nspname, c.relname) AS name,
        n.nspname AS schema, c.relname AS table, t.max_versions AS "maxVersions",
        ${fingerprintOf('c.oid')} AS fingerprint
@@ -107,19 +118,25 @@ export async function readShapes(db: Queryable, id: number | null = null): Promi
   );
   const { rows: columns } = await db.query<ColumnRow>(columnsQuery, [tables.map((table) => table.oid)]);
   return tables.map((table) => {
-    const own = columns.filter((column) => column.relation === table.oid);
+    const all = columns.filter((column) => column.relation === table.oid);
+    const own = all.filter(({ generated }) => !generated);
     const key = own
       .filter((column) => column.key_position !== null)
       .sort((a, b) => a.key_position! - b.key_position!)
       .map(toKeyColumn);
     const rest = own.filter((column) => column.key_position === null).map(toColumn);
     const names = { relation: table.name, meta: `p2p.meta_${table.id}`, history: `p2p.history_${table.id}` };
-    return { ...table, ...names, key, columns: [...key, ...rest] };
+    const form = { key: key.map(({ name }) => name), columns: all.map(toColumnForm) };
+    return { ...table, ...names, key, columns: [...key, ...rest], form };
   });
 }
 
-function toColumn({ name, ident, type, base, declared, as_text, size, xml, always }: ColumnRow): Column {
-  return { name, ident, type, base, declared, transport: as_text ? 'text' : 'array', size, xml, always };
+function toColumn({ name, ident, type, base, declared, plain, as_text, size, xml, always }: ColumnRow): Column {
+  return { name, ident, type, base, declared, plain, transport: as_text ? 'text' : 'array', size, xml, always };
+}
+
+function toColumnForm({ name, declared, plain, generated, optional, more }: ColumnRow): ColumnForm {
+  return { name, type: declared, base: plain, generated, optional, more };
 }
 
 function toKeyColumn(row: ColumnRow): KeyColumn {
@@ -134,14 +151,21 @@ function toKeyColumn(row: ColumnRow): KeyColumn {
 
 const columnsQuery = `
   WITH RECURSIVE base AS (
-    SELECT t.oid AS type, t.oid AS base FROM pg_type AS t WHERE t.typtype <> 'd'
+    SELECT t.oid AS type, t.oid AS base, NULL::int4 AS modifier, false AS filled, false AS required FROM pg_type AS t WHERE t.typtype <> 'd'
     UNION ALL
-    SELECT t.oid, b.base FROM pg_type AS t JOIN base AS b ON b.type = t.typbasetype WHERE t.typtype = 'd'
+    SELECT t.oid, b.base, coalesce(nullif(b.modifier, -1), t.typtypmod), b.filled OR t.typdefault IS NOT NULL, b.required OR t.typnotnull
+    FROM pg_type AS t JOIN base AS b ON b.type = t.typbasetype WHERE t.typtype = 'd'
   )
   SELECT a.attrelid::int8 AS relation, a.attname AS name, quote_ident(a.attname) AS ident,
     format_type(a.atttypid, -1) AS type,
     format_type(b.oid, -1) AS base,
     format_type(a.atttypid, a.atttypmod) AS declared,
+    format_type(b.oid, coalesce(d.modifier, a.atttypmod)) AS plain,
+    a.attgenerated <> '' AS generated,
+    NOT (a.attnotnull OR d.required) OR a.atthasdef OR d.filled OR a.attidentity <> '' AS optional,
+    concat_ws(' ', CASE WHEN a.attnotnull THEN 'NOT NULL' END,
+      CASE WHEN a.attidentity <> '' THEN 'GENERATED BY DEFAULT AS IDENTITY'
+        WHEN a.attgenerated = '' THEN 'DEFAULT ' || pg_get_expr(f.adbin, f.adrelid) END) AS more,
     format_type(b.oid, -1)
       || CASE WHEN a.attcollation <> 0 THEN (SELECT format(' COLLATE %I.%I', n.nspname, o.collname)
            FROM pg_collation AS o JOIN pg_namespace AS n ON n.oid = o.collnamespace WHERE o.oid = a.attcollation) ELSE '' END AS definition,
@@ -160,7 +184,8 @@ const columnsQuery = `
     (SELECT format('%I.%s', n.nspname, o.oprname) FROM pg_amop AS m JOIN pg_operator AS o ON o.oid = m.amopopr
        JOIN pg_namespace AS n ON n.oid = o.oprnamespace
        WHERE m.amopfamily = k.opcfamily AND m.amoplefttype = k.opcintype AND m.amoprighttype = k.opcintype AND m.amopstrategy = 5) AS after
-  FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid JOIN base ON base.type = t.oid JOIN pg_type AS b ON b.oid = base.base
+  FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid JOIN base AS d ON d.type = t.oid JOIN pg_type AS b ON b.oid = d.base
+  LEFT JOIN pg_attrdef AS f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
   LEFT JOIN pg_collation AS o ON o.oid = a.attcollation
   LEFT JOIN LATERAL (
     SELECT i.position::int4, c.opcfamily, c.opcintype FROM pg_index AS x,
@@ -168,5 +193,5 @@ const columnsQuery = `
       JOIN pg_opclass AS c ON c.oid = i.opclass
     WHERE x.indrelid = a.attrelid AND x.indisprimary AND i.attnum = a.attnum
   ) AS k ON true
-  WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
   ORDER BY a.attrelid, a.attnum`;

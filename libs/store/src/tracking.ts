@@ -78,7 +78,7 @@ export async function untrack(db: Queryable, { id }: Pick<TableShape, 'id'>): Pr
   await db.query(`DROP TABLE IF EXISTS p2p.meta_${id}, p2p.history_${id}`);
   await db.query('DELETE FROM p2p.sweep WHERE table_id = $1', [id]);
   await db.query('DELETE FROM p2p.unversioned WHERE table_id = $1', [id]);
-  await db.query('DELETE FROM p2p.conflict WHERE table_id = $1', [id]);
+  await forgetRows(db, id);
   await db.query('DELETE FROM p2p.tracked_table WHERE id = $1', [id]);
 }
 
@@ -117,6 +117,12 @@ async function dropHas(db: Queryable, { id }: Pick<TableShape, 'id'>, kept: stri
   for (const { signature } of rows) await db.query(`DROP FUNCTION ${signature}`);
 }
 
+/** What is recorded of a table's rows apart from their versions. */
+async function forgetRows(db: Queryable, id: number): Promise<void> {
+  await db.query('DELETE FROM p2p.conflict WHERE table_id = $1', [id]);
+  await db.query('DELETE FROM p2p.parked WHERE table_id = $1', [id]);
+}
+
 /** Notes which columns are the primary key. True when they are others than they were: neither of the same names nor the same renamed. */
 async function notePrimaryKey(client: PoolClient, { id, oid, key }: TableShape): Promise<boolean> {
   const names = key.map(({ name }) => name);
@@ -148,7 +154,7 @@ async function followKey(client: PoolClient, shape: TableShape, moved: boolean):
   if (moved || rows.length !== shape.key.length) {
     await client.query(`DROP TABLE ${shape.meta}`);
     await client.query('UPDATE p2p.tracked_table SET tracked_at = clock_timestamp() WHERE id = $1', [shape.id]);
-    await client.query('DELETE FROM p2p.conflict WHERE table_id = $1', [shape.id]);
+    await forgetRows(client, shape.id);
     await client.query(trackStatement(shape));
     if (history) await client.query(`DROP TABLE ${shape.history}`);
     return;

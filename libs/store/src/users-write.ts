@@ -29,7 +29,8 @@ export async function usersWrite<T>(pool: Pool, work: (client: PoolClient) => Pr
 }
 
 /** Lock not available, serialization failure, deadlock. */
-const waits = (state: string | undefined): boolean => state === '55P03' || state === '40001' || state === '40P01';
+export const waits = (state: string | undefined): boolean =>
+  state === '55P03' || state === '40001' || state === '40P01';
 
 /** Values that the table, its constraints, domains and triggers do not take. */
 const refusals = /^(0A|20|21|22|23|27|2F|38|39|42|44|54|P0)/;

@@ -1,5 +1,6 @@
-import type { ConflictNote, NamedVersion } from './ports';
-import type { RulesDiffer } from './status';
+import type { Slot, SlotClash } from '@pgmesh/core';
+import type { ConflictNote, NamedVersion, ParkedNote } from './ports';
+import type { PausedTable, RulesDiffer } from './status';
 
 /** What happens in the mesh, as WebSocket clients are told it: JSON, snake_case. `peer` is a node id, or a URL until that is known. */
 export type MeshNews =
@@ -28,6 +29,21 @@ export type MeshNews =
   | { readonly type: 'sync_failed'; readonly peer: string; readonly code: string; readonly detail: string }
   /** The peer decides conflicts otherwise than this node; an empty list says that it no longer does. */
   | { readonly type: 'rules_differ'; readonly peer: string; readonly differences: readonly RulesDiffer[] }
+  /** The peer draws numbers for serial keys that this node draws, too; `clash` null says that it no longer does. */
+  | {
+      readonly type: 'sequences_clash';
+      readonly peer: string;
+      readonly clash: SlotClash | null;
+      readonly ours: Slot | null;
+      readonly theirs: Slot | null;
+    }
+  /** Rows of a table are not exchanged with the peer any more, in that direction; told again when the reason is another. */
+  | ({ readonly type: 'table_paused'; readonly peer: string } & Pick<
+      PausedTable,
+      'table' | 'direction' | 'reason' | 'remedy'
+    >)
+  /** They are again, from where they were left off. */
+  | ({ readonly type: 'table_resumed'; readonly peer: string } & Pick<PausedTable, 'table' | 'direction'>)
   /** This node decides conflicts by other rules from now on (libs/core: formatRules). */
   | { readonly type: 'rules_changed'; readonly rules: string }
   | { readonly type: 'copy_progress'; readonly peer: string; readonly table: string | null; readonly rows: number }
@@ -42,6 +58,16 @@ export type MeshNews =
     }
   /** Somebody has decided a conflict on this node. */
   | ({ readonly type: 'conflict_ended'; readonly ended_by: NamedVersion } & Pick<ConflictNote, 'id' | 'table' | 'key'>)
+  /** A row does not stand in its table: it waits for another, or the table refuses it. */
+  | ({ readonly type: 'parked' } & ParkedNote)
+  /** A row is no longer parked: it stands, or was deleted. Of why it was, `reason`, `constraint` and `message` tell. */
+  | ({ readonly type: 'unparked'; readonly stands: boolean } & ParkedNote)
+  /** Rows of one transaction beyond those that were told one by one. */
+  | {
+      readonly type: 'more_parked' | 'more_unparked';
+      readonly count: number;
+      readonly tables: readonly string[];
+    }
   /** A shared table has changed here, by a local write or by a peer's. */
   | { readonly type: 'news' };
 

@@ -68,7 +68,7 @@ export class Exchange {
       neighbours.met(theirs);
       neighbours.heard(theirs.node_id, {});
     }
-    return self.hello(theirs.node_id);
+    return self.hello(theirs.node_id, neighbours.get(theirs.node_id)?.told);
   }
 
   /**

@@ -1,7 +1,10 @@
 import type { WindowFrame } from '@pgmesh/wire';
-import type { MeshEvents } from './events';
+import type { MeshEvents, MeshNews } from './events';
 import type { Outgoing } from './outgoing';
-import type { Applied, SyncHistory, SyncRecord } from './ports';
+import type { Applied, ParkingChange, SyncHistory, SyncRecord } from './ports';
+
+/** Rows of one transaction that are told one by one. */
+const toldMost = 1_000;
 
 /** Tells what was exchanged: to the listeners, and to the history that is kept. Idle polls are not told. */
 export class Journal {
@@ -25,6 +28,25 @@ export class Journal {
     if (more > 0) this.events.emit({ type: 'more_conflicts', peer, count: more, tables: Object.keys(tables) });
     if (rows > 0)
       await this.#keep({ peer, direction, kind: head.kind, rows, changed, conflicts, error: null }, started);
+  }
+
+  /** What was parked is told before what is back: a row that takes another's key is why that one lost it. */
+  parking({ parked, returned, discarded }: ParkingChange): void {
+    this.#tellEach(
+      'more_parked',
+      parked.map((note) => ({ type: 'parked', ...note })),
+    );
+    this.#tellEach('more_unparked', [
+      ...returned.map((note) => ({ type: 'unparked' as const, stands: true, ...note })),
+      ...discarded.map((note) => ({ type: 'unparked' as const, stands: false, ...note })),
+    ]);
+  }
+
+  #tellEach(rest: 'more_parked' | 'more_unparked', news: readonly (MeshNews & { readonly table: string })[]): void {
+    for (const one of news.slice(0, toldMost)) this.events.emit(one);
+    const more = news.slice(toldMost);
+    const tables = [...new Set(more.map(({ table }) => table))];
+    if (more.length > 0) this.events.emit({ type: rest, count: more.length, tables });
   }
 
   /** A window that the peer fetched. Whether it was applied, and what it changed there, the peer's own record tells. */

@@ -1,8 +1,9 @@
-import { formatCursor, type Position, type Rules } from '@pgmesh/core';
+import { clashOf, formatCursor, type Position, type Rules, type SlotClash } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
 import { type Failure, failureOf } from './failure';
 import type { LinkContext, Session } from './link-context';
+import { PausedTables } from './paused-tables';
 import type { KnownPeer } from './peers';
 import { PullLoop } from './pull';
 import { PushLoop } from './push';
@@ -16,6 +17,7 @@ export class Link {
   readonly #stopping = new AbortController();
   readonly #retry = new Wakeup();
   readonly #greeting = new Wakeup();
+  readonly #tables: PausedTables;
   readonly #pull: PullLoop;
   readonly #push: PushLoop;
   #running: Promise<void> | null = null;
@@ -28,6 +30,7 @@ export class Link {
   #lastSync: number | null = null;
   #lastError: LinkStatus['last_error'] = null;
   #rulesDiffer: LinkStatus['rules_differ'] = [];
+  #clash: SlotClash | null = null;
   #compared: readonly [ours: Rules, theirs: string] | null = null;
 
   constructor(
@@ -36,8 +39,9 @@ export class Link {
   ) {
     this.#nodeId = peer.nodeId;
     this.#url = peer.url;
-    this.#pull = new PullLoop(context, (position) => this.#worked(position));
-    this.#push = new PushLoop(context, () => this.#worked(this.#position));
+    this.#tables = new PausedTables(context, () => this.#greeting.wake());
+    this.#pull = new PullLoop(context, this.#tables, (position) => this.#worked(position));
+    this.#push = new PushLoop(context, this.#tables, () => this.#worked(this.#position));
   }
 
   get nodeId(): string | null {
@@ -87,11 +91,19 @@ export class Link {
   told(): void {
     this.#push.wake();
     this.#compareRules();
+    this.#compareSlots();
+    this.#compareTables();
   }
 
   /** We decide otherwise from now on: it is told soon. */
   rulesChanged(): void {
     this.#compareRules();
+    this.#greeting.wake();
+  }
+
+  /** A table of ours is another from now on: it is told soon. */
+  formsChanged(): void {
+    this.#compareTables();
     this.#greeting.wake();
   }
 
@@ -119,6 +131,7 @@ export class Link {
     const { clock } = this.context;
     const pending = this.#push.pendingSince;
     const next = this.#position?.copy?.next;
+    const slot = this.#nodeId === null ? null : (this.context.neighbours.get(this.#nodeId)?.slot ?? null);
     return {
       node_id: this.#nodeId,
       url: this.#url,
@@ -130,6 +143,8 @@ export class Link {
       lag_ms: pending === null ? 0 : Math.max(0, clock() - pending),
       failures: this.#failures,
       rules_differ: this.#rulesDiffer,
+      sequences: slot && { ...slot, clash: clashOf(this.context.store.slot, slot) },
+      paused_tables: this.#tables.list(),
     };
   }
 
@@ -177,7 +192,9 @@ export class Link {
     const { client, self, neighbours, instances, peers } = this.context;
     const url = this.peer.urls[this.#failures % Math.max(this.peer.urls.length, 1)] ?? this.peer.url;
     this.#url = url;
-    const hello = await client.hello(url, await self.hello(this.#nodeId), signal);
+    const known = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
+    const ours = await self.hello(this.#nodeId, known?.told);
+    const hello = await client.hello(url, ours, signal);
     if (self.is(hello)) {
       this.#state = 'self';
       peers.learn(url, hello.node_id);
@@ -187,7 +204,11 @@ export class Link {
     this.#nodeId = hello.node_id;
     instances.met(hello);
     neighbours.met(hello);
+    const told = await self.hello(hello.node_id, neighbours.get(hello.node_id)?.told);
+    if (Object.keys(told.forms).some((table) => !ours.forms[table])) await client.hello(url, told, signal);
     this.#compareRules();
+    this.#compareSlots();
+    this.#compareTables(true);
     peers.learn(url, hello.node_id);
     return { url, nodeId: hello.node_id, epoch: hello.epoch, instance: hello.instance, signal };
   }
@@ -204,12 +225,32 @@ export class Link {
     events.emit({ type: 'rules_differ', peer: peer.nodeId, differences });
   }
 
+  /** Two nodes that draw the same numbers give different rows one key. */
+  #compareSlots(): void {
+    const { store, events, neighbours } = this.context;
+    const peer = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
+    if (!peer) return;
+    const clash = clashOf(store.slot, peer.slot);
+    if (clash === this.#clash) return;
+    this.#clash = clash;
+    events.emit({ type: 'sequences_clash', peer: peer.nodeId, clash, ours: store.slot, theirs: peer.slot });
+  }
+
+  /** A table that would lose values is left out; one that no longer would comes back at once. */
+  #compareTables(greeted = false): void {
+    if (this.#nodeId === null || !this.#tables.compare(this.#nodeId, greeted)) return;
+    this.#pull.wake();
+    this.#push.wake();
+  }
+
   /** Greets again now and then: tables come and go, and a peer may have begun anew. */
   async #greetings({ nodeId, epoch, signal }: Session): Promise<void> {
-    const { times, random } = this.context;
+    const { times, random, store } = this.context;
     for (;;) {
       await this.#greeting.wait(jittered(times.interval, random), signal);
       if (signal.aborted) return;
+      // Somebody may have run what it takes.
+      if (this.#tables.list().length > 0) await store.refreshForms();
       const again = await this.#greet(signal);
       if (again?.nodeId !== nodeId || again.epoch !== epoch) {
         throw new Problem('other_epoch', `Another node or another incarnation answers at ${this.#url}.`);

@@ -128,7 +128,7 @@ export class Mesh {
   }
 
   start(): void {
-    const { peers, store, neighbours, events } = this.#context;
+    const { peers, store, neighbours, events, journal } = this.#context;
     const follow = (): void => this.#follow();
     this.#endings.push(
       peers.on('added', follow),
@@ -137,6 +137,10 @@ export class Mesh {
       store.feed.onNews(() => {
         events.emit({ type: 'news' });
         for (const link of this.#links) link.news();
+      }),
+      store.onParking((change) => journal.parking(change)),
+      store.onForms(() => {
+        for (const link of this.#links) link.formsChanged();
       }),
       neighbours.on((nodeId, what) => {
         for (const link of this.#links) {
@@ -168,6 +172,7 @@ export class Mesh {
       epoch: store.identity.epoch,
       room: this.#room,
       tables: store.tables(),
+      sequences: store.slot,
       active_peers: peers.filter(({ state }) => state === 'live').length,
       last_sync: synced.at(-1) ?? null,
       sync_running: peers.some(({ state, copying, lag_ms }) => state === 'live' && (copying !== null || lag_ms > 0)),

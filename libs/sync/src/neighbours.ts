@@ -1,13 +1,17 @@
-import { includes, type Knowledge, type Position } from '@pgmesh/core';
+import { includes, type Knowledge, type Position, type Slot } from '@pgmesh/core';
 import { fromWireKnowledge, fromWirePosition, type Hello } from '@pgmesh/wire';
+import { type ToldTables, toldTables } from './told-tables';
 
 /** What another node has told us of itself. All of it may be out of date; acting on it then costs time, never data. */
 export interface Neighbour {
   readonly nodeId: string;
   readonly epoch: string;
   readonly tables: readonly string[];
+  readonly told: ToldTables;
   /** How it decides conflicts (libs/core: formatRules). */
   readonly rules: string;
+  /** Which numbers it draws for serial keys; null when it has not been told. */
+  readonly slot: Slot | null;
   /** The nodes that it has a live link to. */
   readonly links: readonly string[];
   readonly knowledge: Knowledge;
@@ -64,8 +68,10 @@ export class Neighbours {
     this.#all.set(hello.node_id, {
       nodeId: hello.node_id,
       epoch: hello.epoch,
-      tables: hello.tables,
+      tables: String(before?.tables) === String(hello.tables) ? before!.tables : hello.tables,
+      told: toldTables(hello, before?.told),
       rules: hello.rules,
+      slot: hello.sequences,
       links: hello.links,
       knowledge: fromWireKnowledge(hello.knowledge),
       // A greeting may have been overtaken by the window that we gave meanwhile.

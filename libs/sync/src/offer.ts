@@ -1,4 +1,11 @@
-import { alreadyKnown, type FeedRequest, type Knowledge, nextRequest, type Position } from '@pgmesh/core';
+import {
+  alreadyKnown,
+  type FeedRequest,
+  type Knowledge,
+  nextRequest,
+  type Position,
+  type References,
+} from '@pgmesh/core';
 import type { OutgoingWindow, Store } from './ports';
 
 /** Whom a window is for. */
@@ -49,8 +56,9 @@ export function pushRequest(
   shared: readonly string[],
   last: FeedRequest['kind'] | null,
   mayCopy: boolean,
+  references: References = [],
 ): FeedRequest | null {
-  const request = nextRequest(position, epoch, shared, mayCopy ? last : 'copy');
+  const request = nextRequest(position, epoch, shared, mayCopy ? last : 'copy', references);
   return request?.kind === 'copy' && !mayCopy ? null : request;
 }
 

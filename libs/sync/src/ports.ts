@@ -1,4 +1,4 @@
-import type { FeedRequest, Knowledge, Position, Rules } from '@pgmesh/core';
+import type { DigestedForm, FeedRequest, Knowledge, Position, References, Rules, Slot } from '@pgmesh/core';
 import type { Frame, WindowFrame } from '@pgmesh/wire';
 
 /** Who we are: the node, and the incarnation of its database, which is the epoch of its feed. */
@@ -95,6 +95,30 @@ export type Applied =
   /** The window starts after our position, or belongs to another copy: the sender goes on from `position`. */
   | { readonly outcome: 'gap'; readonly head: WindowFrame; readonly position: Position | null };
 
+/** A row that does not stand in its table beside the others, or that no longer waits to. */
+export interface ParkedNote {
+  /** Of its record on this node. */
+  readonly id: number;
+  /** `schema.table` */
+  readonly table: string;
+  /** Column → PostgreSQL's text. */
+  readonly key: Readonly<Record<string, string>>;
+  /** What keeps it out: another row has its key, a row that it refers to is not there, or the table refuses it. */
+  readonly reason: 'key' | 'reference' | 'refused';
+  readonly constraint: string | null;
+  /** A sentence. */
+  readonly message: string;
+}
+
+/** What has changed of the parked rows, in one transaction. */
+export interface ParkingChange {
+  readonly parked: readonly ParkedNote[];
+  /** They stand. */
+  readonly returned: readonly ParkedNote[];
+  /** They were deleted. */
+  readonly discarded: readonly ParkedNote[];
+}
+
 /** One line of the record of what was exchanged. */
 export interface SyncRecord {
   readonly peer: string;
@@ -122,6 +146,18 @@ export interface Store {
   readonly history: SyncHistory;
   /** How conflicts are decided here. */
   readonly rules: Rules;
+  /** Which numbers we draw for serial keys; null while our sequences are not interleaved. */
+  readonly slot: Slot | null;
+  /** Calls back after rows were parked, are back, or are no more. Returns what ends that. */
+  onParking(listener: (change: ParkingChange) => void): () => void;
   /** The names of the tables that we share, `schema.table`, sorted. */
   tables(): readonly string[];
+  /** The foreign keys between them. */
+  references(): References;
+  /** What peers are told of these tables; another map whenever one of them has been altered. */
+  forms(): ReadonlyMap<string, DigestedForm>;
+  /** Looks whether one was altered, now. @throws Problem `unavailable` */
+  refreshForms(): Promise<void>;
+  /** Calls back when `forms` is another, soon after a table was altered. Returns what ends that. */
+  onForms(listener: () => void): () => void;
 }

@@ -11,6 +11,7 @@ import { jittered } from './backoff';
 import { Incoming } from './incoming';
 import type { LinkContext, Session } from './link-context';
 import { dialsUs } from './neighbours';
+import type { PausedTables } from './paused-tables';
 import type { Applied } from './ports';
 import { addRounds, emptyRound, type RoundResult, Waiters } from './round';
 import { stepOf } from './step';
@@ -29,6 +30,7 @@ export class PullLoop {
 
   constructor(
     private readonly context: LinkContext,
+    private readonly tables: PausedTables,
     /** Told after each exchange that worked, with the position that it led to. */
     private readonly progressed: (position: Position | null) => void,
   ) {}
@@ -83,8 +85,7 @@ export class PullLoop {
   }
 
   #shared(nodeId: string): string[] {
-    const theirs = this.context.neighbours.get(nodeId)?.tables ?? [];
-    return this.context.store.tables().filter((table) => theirs.includes(table));
+    return this.tables.flowing(nodeId, 'pull');
   }
 
   async #round(session: Session, wait: number): Promise<RoundResult> {
@@ -113,14 +114,21 @@ export class PullLoop {
     let ahead: Fetch | null = null;
     while (!session.signal.aborted) {
       const shared = this.#shared(session.nodeId);
-      const request = nextRequest(position, session.epoch, shared, last);
+      const request = nextRequest(position, session.epoch, shared, last, store.references());
       if (request === null) break;
       // While a copy is under way nothing is held: there is always more to ask for.
       const copying = nextRequest(position, session.epoch, shared, 'window')?.kind === 'copy';
       const fetch: Fetch = ahead?.asks(request) ? ahead : this.#fetch(session, request, copying ? 0 : held);
       ahead = request.kind === 'copy' ? await this.#fetchAhead(session, fetch, position) : null;
-      const applied = await fetch.applied;
+      const applied = await this.#outcome(session, fetch);
       held = 0;
+      if (applied === 'refused') {
+        // What was fetched ahead is still being merged.
+        await ahead?.applied.catch(() => undefined);
+        ahead = null;
+        position = await store.inbox.position(session.nodeId);
+        continue;
+      }
       const stuck = applied !== null && request.kind === 'copy' && samePosition(position, applied.position);
       if (applied) position = applied.position;
       if (applied?.outcome === 'applied') {
@@ -133,6 +141,16 @@ export class PullLoop {
       last = request.kind;
     }
     return result;
+  }
+
+  /** `refused`: a table of the window does not fit, and is left out from now on. */
+  async #outcome({ nodeId }: Session, fetch: Fetch): Promise<Applied | 'refused' | null> {
+    try {
+      return await fetch.applied;
+    } catch (error) {
+      if (this.tables.refused(nodeId, 'pull', error)) return 'refused';
+      throw error;
+    }
   }
 
   #fetch(session: Session, request: FeedRequest, wait: number): Fetch {
@@ -157,7 +175,9 @@ export class PullLoop {
   async #fetchAhead(session: Session, fetch: Fetch, position: Position | null): Promise<Fetch | null> {
     const head = await fetch.arrived;
     const beyond = head && advance(position, session.epoch, stepOf(head));
-    const next = beyond && nextRequest(beyond, session.epoch, this.#shared(session.nodeId), 'copy');
+    const { store } = this.context;
+    const shared = this.#shared(session.nodeId);
+    const next = beyond && nextRequest(beyond, session.epoch, shared, 'copy', store.references());
     return next?.kind === 'copy' && !session.signal.aborted ? this.#fetch(session, next, 0) : null;
   }
 

@@ -5,6 +5,7 @@ import { dialsUs } from './neighbours';
 import { behindOf, countRows, leftOut, notUrgent, openFor, pushRequest, type Reader, readerOf } from './offer';
 import { Outgoing } from './outgoing';
 import type { OutgoingWindow } from './ports';
+import type { PausedTables } from './paused-tables';
 import { addRounds, emptyRound, type RoundResult, Waiters } from './round';
 import { Wakeup } from './wakeup';
 
@@ -36,6 +37,7 @@ export class PushLoop {
 
   constructor(
     private readonly context: LinkContext,
+    private readonly tables: PausedTables,
     private readonly progressed: () => void,
   ) {}
 
@@ -88,12 +90,19 @@ export class PushLoop {
     const { neighbours, store, times, clock } = this.context;
     const neighbour = neighbours.get(session.nodeId);
     if (!neighbour || session.signal.aborted) return 'idle';
-    const shared = store.tables().filter((table) => neighbour.tables.includes(table));
+    const shared = this.tables.flowing(session.nodeId, 'push');
     const wantsCopy = nextRequest(neighbour.position, store.identity.epoch, shared, 'window')?.kind === 'copy';
     const copiesItself = dialsUs(neighbour, store.identity.nodeId, clock(), times.interval);
     const patience = this.#begun + times.grace - clock();
     const mayCopy = wantsCopy && !copiesItself && patience <= 0;
-    const request = pushRequest(neighbour.position, store.identity.epoch, shared, this.#last, mayCopy);
+    const request = pushRequest(
+      neighbour.position,
+      store.identity.epoch,
+      shared,
+      this.#last,
+      mayCopy,
+      store.references(),
+    );
     if (request === null) return wantsCopy && !copiesItself ? { held: patience } : 'idle';
 
     const reader = await readerOf(store, neighbour, neighbour.epoch);
@@ -195,6 +204,7 @@ export class PushLoop {
       this.progressed();
       return { sent: { rows: outgoing.rows, changed: 0, conflicts: 0, tables: {} } };
     } catch (error) {
+      if (this.tables.refused(nodeId, 'push', error)) return { sent: emptyRound };
       if (!(error instanceof Problem) || error.code !== 'gap') throw error;
       this.#gaps += 1;
       if (this.#gaps > mostGaps) throw error;

@@ -3,6 +3,7 @@ import { type Hello, Problem, protocolVersion, toWireKnowledge, toWirePosition }
 import { formatRules } from '@pgmesh/core';
 import { otherNode, otherProtocol } from './incoming';
 import type { Store } from './ports';
+import { formsFor, type ToldTables } from './told-tables';
 
 export interface SelfOptions {
   readonly store: Store;
@@ -20,18 +21,22 @@ export class Self {
 
   constructor(private readonly options: SelfOptions) {}
 
-  /** Our greeting, to a node or to whoever answers (null). */
-  async hello(to: string | null): Promise<Hello> {
+  /** Our greeting, to a node, with what it has told of its tables, or to whoever answers (null). */
+  async hello(to: string | null, told?: ToldTables): Promise<Hello> {
     const { store, room, url, links } = this.options;
     const { nodeId, epoch } = store.identity;
+    const [tables, forms] = [store.tables(), store.forms()];
     return {
       protocol: protocolVersion,
       instance: this.#instance,
       node_id: nodeId,
       epoch,
       room,
-      tables: [...store.tables()],
+      tables: [...tables],
+      digests: tables.map((table) => forms.get(table)?.digest ?? ''),
+      forms: formsFor(forms, told),
       rules: formatRules(store.rules),
+      sequences: store.slot,
       url: url(),
       links: [...links()],
       knowledge: toWireKnowledge(await store.inbox.knowledge()),

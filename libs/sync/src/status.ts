@@ -1,3 +1,5 @@
+import type { Slot, SlotClash } from '@pgmesh/core';
+
 /**
  * `connecting`: not greeted yet. `live`: reading its feed and bringing it ours. `retrying`: an exchange failed, and is tried
  * again soon. `unreachable`: nothing answers; tried at the interval. `paused`: it refuses, or we refuse what it sends; tried
@@ -22,6 +24,23 @@ export interface LinkStatus {
   readonly failures: number;
   /** Where it decides conflicts otherwise than we do: while there is anything, such rows may differ for good. */
   readonly rules_differ: readonly RulesDiffer[];
+  /** Which numbers it draws for serial keys, and how that clashes with ours; null while it has told of none. */
+  readonly sequences: (Slot & { readonly clash: SlotClash | null }) | null;
+  /** The tables that are kept out of the exchange with it; all others go on. */
+  readonly paused_tables: readonly PausedTable[];
+}
+
+/** A table of which rows of one node would lose values in the other's table. It resumes by itself when that has ended. */
+export interface PausedTable {
+  /** `schema.table` */
+  readonly table: string;
+  /** `pull`: its rows are not taken from the peer; `push`: the peer cannot take ours. */
+  readonly direction: 'pull' | 'push';
+  /** The columns that are in the way, by name. */
+  readonly columns: readonly string[];
+  readonly reason: string;
+  /** What to run, and where. */
+  readonly remedy: string;
 }
 
 /** A place where two nodes have different rules, and what each has there (libs/core: formatRules). */
@@ -38,6 +57,8 @@ export interface MeshStatus {
   readonly epoch: string;
   readonly room: string;
   readonly tables: readonly string[];
+  /** Which numbers this node draws for serial keys; null while its sequences are not interleaved. */
+  readonly sequences: Slot | null;
   readonly active_peers: number;
   readonly last_sync: string | null;
   /** Whether a first copy is under way or changes wait to be sent over a live link. */

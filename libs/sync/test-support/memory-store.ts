@@ -2,7 +2,9 @@ import {
   advance,
   cutSnapshot,
   defaultRules,
+  type DigestedForm,
   type FeedRequest,
+  formDigest,
   formatSnapshot,
   type Knowledge,
   type Known,
@@ -17,12 +19,14 @@ import {
   type RowVersion,
   sameState,
   shows,
+  type Slot,
   type Snapshot,
 } from '@pgmesh/core';
 import {
   type EndFrame,
   type Frame,
   fromWireKnowledge,
+  Problem,
   protocolVersion,
   type RowsFrame,
   toWireKnowledge,
@@ -69,8 +73,11 @@ export class MemoryStore implements Store {
     position: async (node) => this.#positions.get(node) ?? null,
     knowledge: async () => this.#knowledge(),
   };
+  /** Its tables take every row. */
+  readonly onParking = () => () => undefined;
   readonly history: SyncHistory;
   rules: Rules = defaultRules;
+  slot: Slot | null = null;
   readonly records: SyncRecord[] = [];
   /** Rows that arrived here, by where from, whether they changed anything or not. */
   readonly arrived: { from: string; key: string }[] = [];
@@ -78,10 +85,14 @@ export class MemoryStore implements Store {
   openWindows = 0;
   /** Thrown by the next applies. */
   refusal: Error | null = null;
+  /** A table of which no window is taken. */
+  altered: string | null = null;
   readonly #tables: string[];
   readonly #rows = new Map<string, Map<string, Row>>();
   readonly #positions = new Map<string, Position>();
   readonly #listeners = new Set<() => void>();
+  readonly #formListeners = new Set<() => void>();
+  #forms: ReadonlyMap<string, DigestedForm>;
   #nextXid = 1n;
   #conflicts = 0;
   #turn: Promise<unknown> = Promise.resolve();
@@ -89,6 +100,7 @@ export class MemoryStore implements Store {
   constructor(nodeId: string, tables: readonly string[], epoch = 'e1') {
     this.identity = { nodeId, epoch };
     this.#tables = [...tables].sort();
+    this.#forms = new Map(tables.map((table) => [table, formOf(['value'])]));
     for (const table of tables) this.#rows.set(table, new Map());
     this.history = {
       add: async (record) => void this.records.push(record),
@@ -96,8 +108,29 @@ export class MemoryStore implements Store {
     };
   }
 
+  references(): [] {
+    return [];
+  }
+
   tables(): readonly string[] {
     return this.#tables;
+  }
+
+  forms(): ReadonlyMap<string, DigestedForm> {
+    return this.#forms;
+  }
+
+  async refreshForms(): Promise<void> {}
+
+  onForms(listener: () => void): () => void {
+    this.#formListeners.add(listener);
+    return () => this.#formListeners.delete(listener);
+  }
+
+  /** Another set of columns beside the key; rows of others are taken as if they had them. */
+  alter(table: string, ...columns: readonly string[]): void {
+    this.#forms = new Map([...this.#forms, [table, formOf(columns)]]);
+    for (const listener of [...this.#formListeners]) listener();
   }
 
   /** A local write, in a transaction of its own; null deletes. */
@@ -264,6 +297,12 @@ export class MemoryStore implements Store {
     const [head, end] = [all[0], all.at(-1)];
     if (head?.type !== 'window' || end?.type !== 'end') throw new Error('The window was cut off');
     if (this.refusal) throw this.refusal;
+    if (this.altered !== null && head.tables.includes(this.altered)) {
+      throw new Problem('unknown_column', `The window has a column of ${this.altered} that is not here.`, {
+        table: this.altered,
+        column: 'colour',
+      });
+    }
     const before = this.#positions.get(head.node) ?? null;
     const position = advance(before, head.epoch, stepOf(head));
     if (position === null) return { outcome: 'gap', head, position: before };
@@ -323,6 +362,15 @@ export class MemoryStore implements Store {
       if (known && position) this.#positions.set(node, { ...position, snapshot: known.cursor.snapshot });
     }
   }
+}
+
+function formOf(columns: readonly string[]): DigestedForm {
+  const text = { type: 'text', base: 'text', generated: false, more: '' };
+  const form = {
+    key: ['key'],
+    columns: ['key', ...columns].map((name) => ({ ...text, name, optional: name !== 'key' })),
+  };
+  return { form, digest: formDigest(form) };
 }
 
 interface FoundRow {

@@ -17,6 +17,7 @@ const position: Position = {
   snapshot: { xmax: 9_007_199_254_740_993n, xip: [7n, 8n] },
   reached: { xmax: 9_007_199_254_740_999n, xip: [] },
   copy: { tables: ['public.b'], since: { xmax: 12n, xip: [] }, next: { table: 'public.b', after: ['1', 'é"\\'] } },
+  left: { 'public.c': { xmax: 9n, xip: [5n] } },
 };
 
 it('positions and knowledge come out of JSON as they went in', () => {

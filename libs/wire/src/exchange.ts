@@ -37,8 +37,20 @@ export const wirePositionSchema = z.object({
   snapshot: snapshotText,
   reached: snapshotText,
   copy: z.object({ tables: names, since: snapshotText, next: copyPoint }).nullable(),
+  left: z.record(name, snapshotText).optional(),
 });
 export type WirePosition = z.infer<typeof wirePositionSchema>;
+
+/** `TableForm` as JSON. Types and what follows them are shown to people, who run them: longer ones than anybody has are refused. */
+const columnFormSchema = z.object({
+  name,
+  type: z.string().max(1000),
+  base: z.string().max(1000),
+  generated: z.boolean(),
+  optional: z.boolean(),
+  more: z.string().max(10_000),
+});
+const tableFormSchema = z.object({ key: z.array(name).max(32), columns: z.array(columnFormSchema).max(1600) });
 
 /** `POST /p2p/hello`, in both directions. */
 export const helloSchema = z.object({
@@ -50,8 +62,17 @@ export const helloSchema = z.object({
   room: z.string().max(300),
   /** The tables that the speaker shares. */
   tables: names,
+  /** The digests of their forms (libs/core: formDigest), one for each of `tables`. */
+  digests: z.array(z.string().max(64)).max(10_000).default([]),
+  /** The forms of those that the listener has in another form, as far as that is known. */
+  forms: z.record(name, tableFormSchema).default({}),
   /** How the speaker decides conflicts (libs/core: formatRules). A node that says nothing goes by the last write. */
   rules: z.string().max(longestRules).default('last-write-wins'),
+  /** Which numbers the speaker draws for serial keys (libs/core: Slot); null when it has not been told. */
+  sequences: z
+    .object({ slot: z.int().min(1), of: z.int().min(1) })
+    .nullable()
+    .default(null),
   /** Where the speaker can be dialled; null when it cannot. */
   url: z.string().max(2048).nullable(),
   /** The nodes that the speaker has a live link to: it dials them, reads their feeds and pushes to them. */
@@ -125,7 +146,7 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown, what: string):
 
 export function toWirePosition(position: Position | null): WirePosition | null {
   if (position === null) return null;
-  const { epoch, tables, snapshot, reached, copy } = position;
+  const { epoch, tables, snapshot, reached, copy, left } = position;
   return {
     epoch,
     tables: [...tables],
@@ -136,18 +157,24 @@ export function toWirePosition(position: Position | null): WirePosition | null {
       since: formatSnapshot(copy.since),
       next: { table: copy.next.table, after: copy.next.after && [...copy.next.after] },
     },
+    ...(left && { left: mapValues(left, formatSnapshot) }),
   };
 }
 
 export function fromWirePosition(position: WirePosition | null): Position | null {
   if (position === null) return null;
-  const { copy } = position;
+  const { copy, left, ...rest } = position;
   return {
-    ...position,
+    ...rest,
     snapshot: parseSnapshot(position.snapshot)!,
     reached: parseSnapshot(position.reached)!,
     copy: copy && { ...copy, since: parseSnapshot(copy.since)! },
+    ...(left && { left: mapValues(left, (text) => parseSnapshot(text)!) }),
   };
+}
+
+function mapValues<A, B>(record: Readonly<Record<string, A>>, map: (value: A) => B): Record<string, B> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 }
 
 export function toWireKnowledge(knowledge: Knowledge): WireKnowledge {

@@ -3,7 +3,7 @@ import { protocolVersion } from './protocol';
 
 type Check = (value: unknown) => boolean;
 type Shapes = {
-  readonly [T in Frame['type']]: { readonly [K in Exclude<keyof (Frame & { type: T }), 'type'>]: Check };
+  readonly [T in Frame['type']]: { readonly [K in Exclude<keyof (Frame & { type: T }), 'type'>]-?: Check };
 };
 
 const text: Check = (value) => typeof value === 'string';
@@ -16,6 +16,10 @@ const orNull =
   (check: Check): Check =>
   (value) =>
     value === null || check(value);
+const orAbsent =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
 const point: Check = (value) => isRecord(value) && text(value.table) && orNull(texts)(value.after);
 const knowledge: Check = (value) =>
   isRecord(value) &&
@@ -35,8 +39,8 @@ const shapes: Shapes = {
     at: orNull(point),
     next: orNull(point),
   },
-  rows: { table: text, columns: texts, count, deleted: count, literals: texts },
-  copy: { table: text, columns: texts },
+  rows: { table: text, columns: texts, types: orAbsent(texts), count, deleted: count, literals: texts },
+  copy: { table: text, columns: texts, types: orAbsent(texts) },
   data: { bytes },
   copied: { table: text, count },
   end: { rows: count, knowledge: orNull(knowledge) },

@@ -36,6 +36,8 @@ export interface RowsFrame {
   readonly table: string;
   /** The table's columns, without `versionColumns`; the primary key's first. */
   readonly columns: readonly string[];
+  /** Their types under their domains, one for each: a value that would not arrive as it is must not be taken. */
+  readonly types?: readonly string[];
   readonly count: number;
   /** How many of them are tombstones. */
   readonly deleted: number;
@@ -47,6 +49,7 @@ export interface CopyFrame {
   readonly type: 'copy';
   readonly table: string;
   readonly columns: readonly string[];
+  readonly types?: readonly string[];
 }
 
 /** A piece of COPY text, cut anywhere. */

@@ -20,7 +20,7 @@ export const problemCodes = {
   too_large: [413, 'The request is too large'],
   unsupported_media: [415, 'The encoding or content type is not supported'],
   clock_drift: [422, 'A version is stamped too far in the future'],
-  unknown_column: [422, 'There is no such column here'],
+  unknown_column: [422, 'The table has other columns here'],
   invalid_value: [422, 'A value is not accepted by the table'],
   invalid_version: [422, 'There can be no such version'],
   invalid_rules: [422, 'The rules cannot be used here'],

@@ -59,8 +59,18 @@ function tell(line: LogLine): string | null {
         : `received  ${String(rows)} from ${String(peer)}: ${byTable(line.tables)}${told(conflicts)}`;
     case 'conflict_ended':
       return `decided   conflict ${String(line.id)} of ${String(line.table)}`;
+    case 'parked':
+      return `parked    ${rowOf(line)}: ${String(line.message)}`;
+    case 'unparked':
+      return `unparked  ${rowOf(line)}${line.stands === true ? '' : ', which was deleted'}`;
     case 'rules_differ':
       return `differs   from ${String(peer)} in P2P_CONFLICT`;
+    case 'sequences_clash':
+      return line.clash === null ? null : `clashes   with ${String(peer)} over serial keys: pgmesh sequences`;
+    case 'table_paused':
+      return `paused    ${String(line.table)} with ${String(peer)}: ${String(line.reason)}`;
+    case 'table_resumed':
+      return `resumed   ${String(line.table)} with ${String(peer)}`;
     case 'sync_failed':
       return `failed    with ${String(peer)} (${String(code)}): ${String(detail)}`;
     default:
@@ -70,6 +80,9 @@ function tell(line: LogLine): string | null {
 
 const told = (conflicts: unknown): string =>
   typeof conflicts === 'number' && conflicts > 0 ? `, ${conflicts} of them in conflict` : '';
+
+/** `products {"id":"1"}` */
+const rowOf = ({ table, key }: LogLine): string => `${String(table).replace(/^public\./, '')} ${JSON.stringify(key)}`;
 
 /** `public.products 2, public.reviews 1` */
 function byTable(tables: unknown): string {

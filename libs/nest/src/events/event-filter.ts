@@ -25,10 +25,16 @@ function tablesOf(event: MeshEvent): readonly string[] | null {
     case 'changes_sent':
       return Object.keys(event.tables);
     case 'more_conflicts':
+    case 'more_parked':
+    case 'more_unparked':
     case 'peer_connected':
       return event.tables;
     case 'conflict':
     case 'conflict_ended':
+    case 'parked':
+    case 'unparked':
+    case 'table_paused':
+    case 'table_resumed':
       return [event.table];
     case 'copy_progress':
       return event.table === null ? null : [event.table];

@@ -12,20 +12,49 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   changes_sent: 'debug',
   sync_failed: 'warn',
   rules_differ: 'warn',
+  sequences_clash: 'warn',
   rules_changed: 'log',
+  table_paused: 'warn',
+  table_resumed: 'log',
   copy_progress: 'debug',
   conflict: 'debug',
   more_conflicts: 'debug',
   conflict_ended: 'log',
+  parked: 'warn',
+  unparked: 'log',
+  more_parked: 'warn',
+  more_unparked: 'log',
   news: 'debug',
 };
 
+/** How long the same failure of a table's conflicts is told once, in milliseconds: a resolver that fails does so for row after row. */
+const quiet = 60_000;
+
 /** One line of the log for each event of the mesh, with the event's own members. */
 export class EventLog {
+  private readonly failures = new Map<string, { readonly open: string; readonly at: number }>();
+
   constructor(private readonly log: LoggerService) {}
 
-  readonly listener: MeshListener = ({ at: _at, node_id: _node, type, ...members }) => {
-    const level = levels[type];
-    this.log[level]?.({ msg: type, ...members });
+  readonly listener: MeshListener = (event) => {
+    const { at: _at, node_id: _node, type, ...members } = event;
+    this.log[this.levelOf(event)]?.({ msg: type, ...members });
   };
+
+  private levelOf(event: MeshEvent): Level {
+    if (event.type === 'rules_differ' && event.differences.length === 0) return 'log';
+    if (event.type === 'conflict' && this.isNewFailure(event)) return 'warn';
+    // A row that waits for the one that it refers to is no error: that one may be on its way.
+    if (event.type === 'parked' && event.reason === 'reference') return 'log';
+    return levels[event.type];
+  }
+
+  /** Whether the rule was to decide, could not, and the log has not said so lately. */
+  private isNewFailure({ table, rule, open }: Extract<MeshEvent, { type: 'conflict' }>): boolean {
+    if (open === null || rule.strategy === 'manual') return false;
+    const told = this.failures.get(table);
+    if (told?.open === open && performance.now() - told.at < quiet) return false;
+    this.failures.set(table, { open, at: performance.now() });
+    return true;
+  }
 }

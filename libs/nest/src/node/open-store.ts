@@ -2,6 +2,7 @@ import { parseMaxVersions, parseRules } from '@pgmesh/core';
 import { PostgresStore } from '@pgmesh/store';
 import { Problem } from '@pgmesh/wire';
 import { ConfigurationError } from '../configuration/configuration-error';
+import { tablesNotShared } from '../p2p/shared-table';
 import { loadResolvers } from './load-resolvers';
 import type { OpenStore } from './mesh-node';
 import { StoreRows } from './store-rows';
@@ -53,10 +54,16 @@ export const openPostgresStore: OpenStore = async (
   for (const table of kept.maxVersions.tables.keys()) {
     if (!store.find(table)) warn(`P2P_MAX_VERSIONS names ${table}, which is not shared here. P2P_TABLES says what is.`);
   }
+  for (const table of tablesNotShared(store.tables(), store.rules)) {
+    warn(`The rules (P2P_CONFLICT) name ${table}, which is not shared here. P2P_TABLES says what is.`);
+  }
   return {
     identity: store.identity,
     get rules() {
       return store.rules;
+    },
+    get slot() {
+      return store.slot;
     },
     resolvers: store.resolvers,
     setRules: (rules) => store.setRules(rules),
@@ -65,8 +72,15 @@ export const openPostgresStore: OpenStore = async (
     history: store.history,
     peerBook: store.peerBook,
     conflicts: store.conflicts,
+    parked: store.parked,
+    settleParked: () => store.settleParked(),
+    onParking: (listener) => store.onParking(listener),
     rows: new StoreRows(store),
     tables: () => store.tables(),
+    references: () => store.references(),
+    forms: () => store.forms(),
+    refreshForms: () => store.refreshForms(),
+    onForms: (listener) => store.onForms(listener),
     conflictsResolved: () => store.conflictsResolved(),
     close: () => store.close(),
     async changes(table, query) {

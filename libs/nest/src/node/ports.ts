@@ -5,11 +5,12 @@ import type {
   ChangesQuery,
   ConflictBook,
   KeptVersion,
+  ParkedBook,
   Restored,
   VersionName,
   WhyView,
 } from '@pgmesh/store';
-import type { Store } from '@pgmesh/sync';
+import type { ParkingChange, Store } from '@pgmesh/sync';
 
 /** A row's key as people are shown it: each column with PostgreSQL's text. */
 export type ShownKey = Readonly<Record<string, string>>;
@@ -36,6 +37,10 @@ export interface NodeStore extends Store {
   setRules(rules: Rules): Promise<void>;
   /** The rows that have, or had, several concurrent versions. */
   readonly conflicts: Pick<ConflictBook, 'list' | 'find' | 'resolve' | 'countOpen'>;
+  /** The rows that do not stand in their tables. */
+  readonly parked: Pick<ParkedBook, 'list' | 'find' | 'count' | 'discard' | 'change'>;
+  /** Tries all of them anew, and tells what has changed. @throws Problem `busy`, `unavailable` */
+  settleParked(): Promise<ParkingChange>;
   /** @throws Problem `not_found`, `bad_cursor`, `other_epoch`, `unavailable` */
   changes(table: string, query: ChangesQuery): Promise<Pick<ChangesPage, 'json' | 'count'>>;
   readonly rows: Rows;

@@ -5,31 +5,17 @@ import { z } from 'zod';
 import { checked, JsonBody } from '../http/json-body';
 import { ProblemFilter } from '../http/problem.filter';
 import { MeshNode } from '../node/mesh-node';
+import { recordsPage, rowTexts } from './row-records';
 import { sharedTable } from './shared-table';
 
-const longest = 'must be a whole number from 1 to 500';
-
-const page = z.strictObject({
-  table: z.string().optional(),
+const page = recordsPage.extend({
   status: z.enum(['open', 'settled'], 'must be open or settled').optional(),
-  limit: z
-    .string()
-    .regex(/^\d{1,3}$/, longest)
-    .transform(Number)
-    .refine((value) => value >= 1 && value <= 500, longest)
-    .default(50),
-  cursor: z.string().max(1_000).optional(),
 });
-
-const row = z.record(
-  z.string(),
-  z.union([z.string(), z.null()], 'must be text as PostgreSQL prints the value ("42", "t", "{\\"a\\": 1}"), or null'),
-);
 
 const version = z.strictObject({ stamp: z.int().nonnegative(), origin: z.string().max(200) });
 
 const decision = z
-  .strictObject({ version: version.optional(), row: row.nullable().optional() })
+  .strictObject({ version: version.optional(), row: rowTexts.nullable().optional() })
   .transform((told, context) => {
     if (told.version !== undefined && told.row === undefined) return { version: told.version };
     if (told.row !== undefined && told.version === undefined) return { row: told.row };

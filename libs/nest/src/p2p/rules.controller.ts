@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { checked, JsonBody } from '../http/json-body';
 import { ProblemFilter } from '../http/problem.filter';
 import { MeshNode } from '../node/mesh-node';
+import { tablesNotShared } from './shared-table';
 
 const entry = z.strictObject({
   table: z.string().max(300).nullable().optional(),
@@ -38,6 +39,7 @@ export class RulesController {
       digest: rulesDigest(rules),
       entries: rules,
       resolvers: store.resolvers,
+      not_shared: tablesNotShared(store.tables(), rules),
       differ: differ.map(({ node_id, url, rules_differ }) => ({ peer: node_id ?? url, differences: rules_differ })),
     };
   }

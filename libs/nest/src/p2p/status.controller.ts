@@ -14,10 +14,13 @@ export class StatusController {
   async status() {
     const { store, mesh } = this.node.running;
     const status = mesh.status();
+    const parked = await store.parked.count();
     return {
       ...status,
       conflicts_resolved: await store.conflictsResolved(),
       conflicts_open: await store.conflicts.countOpen(),
+      parked: Object.values(parked).reduce((sum, count) => sum + count, 0),
+      parked_tables: parked,
       tables_synced: status.tables.length,
     };
   }

@@ -49,6 +49,7 @@ async function showBatch(
   after: readonly string[],
 ): Promise<readonly string[] | null> {
   const settlement = await Settlement.open(client, shapes.constraints, shapes.all, [shape.id]);
+  await settlement.takeAll();
   const later = keysAfter(shape, inMeta('m'), (column, i) => `$${i + 1}::text::${column.type}`);
   const condition = `m.siblings IS NOT NULL${after.length > 0 ? ` AND ${later}` : ''}`;
   const batch = `SELECT ${metaKeys(shape, 'm')} FROM ${shape.meta} AS m WHERE ${condition} ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch}`;

@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Knowledge, Position } from '@pgmesh/core';
-import { type Frame, FrameError, Problem, protocolVersion, type WindowFrame } from '@pgmesh/wire';
+import type { PoolClient } from 'pg';
+import type { Knowledge, Position, Snapshot } from '@pgmesh/core';
+import { type Frame, FrameError, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { ConflictNote } from '../conflicts/view';
 import type { Connections } from '../connections';
-import { refusesRow, rethrowAway, sqlState } from '../database';
+import { rethrowAway, sqlState } from '../database';
 import type { Changed } from '../parking/record';
 import { Settlement } from '../parking/settlement';
-import { assertConstraints, otherConstraints, unmetReference } from '../parking/watch';
+import { assertConstraints, otherConstraints } from '../parking/watch';
 import { readKnowledge, readPosition } from '../positions';
 import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
@@ -14,6 +15,7 @@ import { Arrival, Late } from './arrival';
 import type { Crowd } from './crowd';
 import { Desk } from './desk';
 import { inApply } from './in-apply';
+import { dataOf, expectHead } from './incoming-frames';
 import type { Judge } from './judge';
 import { Collision } from './merge';
 import {
@@ -23,6 +25,9 @@ import {
   MustSettle,
   unversioned,
 } from './merge-transaction';
+import { metaKeys } from '../keys';
+import { versionsSince } from '../feed/window-query';
+import { isInTheWay, refused, retried } from './refusal';
 import { copyStages, literalStage, type Target, targetOf } from './stage';
 
 export type Applied =
@@ -145,7 +150,7 @@ export class PostgresInbox {
       }
     } catch (error) {
       await this.lookAgain([target], error);
-      return this.refused(error);
+      return refused(error);
     }
     if (count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
   }
@@ -182,7 +187,7 @@ export class PostgresInbox {
           settling = true;
           continue;
         }
-        if (attempt >= attempts) return this.refused(error);
+        if (attempt >= attempts) return refused(error);
         if (error instanceof Collision) {
           await error.merge.assertDistinct(client);
           await this.options.adopt(this.shapes.get(error.merge.stage.shape.name) ?? error.merge.stage.shape);
@@ -195,7 +200,7 @@ export class PostgresInbox {
           await this.shapes.refresh();
         } else if (!retried.has(state ?? '')) {
           await this.lookAgain(stages, error);
-          return this.refused(error);
+          return refused(error);
         }
         await sleep(Math.random() * 20 * 2 ** attempt);
       }
@@ -232,21 +237,29 @@ export class PostgresInbox {
     return { outcome: 'applied', head, ...merged };
   }
 
-  /** Decides anew which rows stand of tables that foreign keys connect, their ids. */
-  settle(tables: ReadonlySet<number>): Promise<Changed> {
+  /**
+   * Decides anew which rows stand where rows are parked.
+   * @param tables the ids of the tables that have them
+   * @param since what local writes have changed since then, is in question; everything that is parked, where this is null
+   */
+  settle(tables: ReadonlySet<number>, since: Snapshot | null): Promise<Changed> {
     return this.inTurn(async () => {
-      const { shapes } = this;
-      const changed = await inApply(
-        () => this.connections.bulk.connect(),
-        async (client) => {
-          const settlement = await Settlement.open(client, shapes.constraints, shapes.all, tables);
-          const settled = await settlement.conclude();
-          for (const statement of assertConstraints(shapes, settlement.tables)) await client.query(statement);
-          return settled;
-        },
-      );
-      this.options.parking(changed);
-      return changed;
+      for (let attempt = 1; ; attempt++) {
+        try {
+          const changed = await inApply(
+            () => this.connections.bulk.connect(),
+            (client) => settleIn(client, this.shapes, tables, since),
+          );
+          this.options.parking(changed);
+          return changed;
+        } catch (error) {
+          const state = sqlState(error);
+          const isOld =
+            error instanceof ShapeChanged || isShapeChange(state, String(error)) || state === otherConstraints;
+          if (!isOld || attempt === attempts) throw error;
+          await this.shapes.refresh();
+        }
+      }
     });
   }
 
@@ -265,51 +278,6 @@ export class PostgresInbox {
     );
   }
 
-  /** A statement that failed on the window's values, as a refusal that names what to do; other errors as they are. */
-  private refused(error: unknown): never {
-    const state = sqlState(error);
-    const { message, table, column, constraint } = error as { message: string } & Record<string, string | undefined>;
-    const where = { table, column, constraint };
-    if (error instanceof Collision) {
-      throw new Problem('busy', `${message} each time it was tried. It is tried again.`, {}, { cause: error });
-    }
-    if (state === unversioned) throw new Problem('busy', `${message}. It is tried again.`, {}, { cause: error });
-    if (state === '55P03' || state?.startsWith('40')) {
-      throw new Problem(
-        'busy',
-        `Rows of the window are locked by another transaction: ${message}. It is tried again.`,
-        where,
-        { cause: error },
-      );
-    }
-    if (state === '42501') {
-      throw new Problem(
-        'forbidden',
-        `The database role may not apply the window: ${message}. Grant it the right.`,
-        where,
-        { cause: error },
-      );
-    }
-    if (state === unmetReference) {
-      throw new Problem(
-        'invalid_value',
-        `The window takes away a row that rows of a table refer to which is not shared, by ${constraint}. Nothing of it was applied; it is tried ` +
-          `again. Share that table too, or take its rows away.`,
-        where,
-        { cause: error },
-      );
-    }
-    if (state && refusals.test(state)) {
-      throw new Problem(
-        'invalid_value',
-        `PostgreSQL refused the window: ${message}. Nothing of it was applied; it is tried again.`,
-        where,
-        { cause: error },
-      );
-    }
-    throw error;
-  }
-
   private inTurn<T>(work: () => Promise<T> | T): Promise<T> {
     const turn = this.last.then(work);
     this.last = turn.catch(() => undefined);
@@ -317,51 +285,20 @@ export class PostgresInbox {
   }
 }
 
-/** Values that the table, its constraints, domains and triggers do not take, or that are too large for PostgreSQL. */
-const refusals = /^(0A|20|21|22|23|2F|38|39|42|44|54|P0)/;
-
-/** Serialization failure, deadlock, lock not available; a key that somebody else has taken since we looked, a parent that has gone. */
-const retried = new Set(['40001', '40P01', '55P03', '23505', '23P01', unmetReference]);
-
-/** Whether a constraint is in the way of a row: then it is decided anew which stand. A key may be one that is being written just now. */
-function isInTheWay(state: string | undefined, careful: boolean): boolean {
-  if (state === '23505') return careful;
-  return refusesRow(state) || state === '23P01' || state === unmetReference;
-}
-
-async function expectHead(source: AsyncIterator<Frame>, nodeId: string): Promise<WindowFrame> {
-  const { value: head, done } = await source.next();
-  if (done || head.type !== 'window') throw new FrameError('A window starts with its head');
-  if (head.protocol !== protocolVersion) {
-    throw new Problem(
-      'other_protocol',
-      `The sender speaks protocol ${head.protocol}, this node ${protocolVersion}. Run the same version of pgmesh.`,
-    );
+async function settleIn(
+  client: PoolClient,
+  shapes: Shapes,
+  tables: ReadonlySet<number>,
+  since: Snapshot | null,
+): Promise<Changed> {
+  const settlement = await Settlement.open(client, shapes.constraints, shapes.all, tables);
+  if (since === null) await settlement.takeAll();
+  else {
+    for (const shape of shapes.all.filter(({ id }) => settlement.tables.has(id))) {
+      await settlement.noteChanged(shape, `SELECT ${metaKeys(shape, 'm')} FROM ${versionsSince(shape, since)} AS m`);
+    }
   }
-  if (head.node === nodeId) {
-    throw new Problem(
-      'other_node',
-      `The window comes from a node that has the name of this one, ${nodeId}. Give each its own NODE_ID.`,
-    );
-  }
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(head.node) || !/^[0-9a-z]{1,32}$/.test(head.epoch)) {
-    throw new Problem('bad_request', 'The window comes from a node that has no valid name or epoch.');
-  }
-  return head;
-}
-
-/** The bytes of a COPY, up to its closing frame, which is left in `copied`. */
-async function* dataOf(
-  source: AsyncIterator<Frame>,
-  copied: { frame?: Frame & { type: 'copied' } },
-): AsyncGenerator<Uint8Array> {
-  for (;;) {
-    const { value: frame, done } = await source.next();
-    if (done) throw new FrameError('The window was cut off inside a table');
-    if (frame.type === 'data') yield frame.bytes;
-    else if (frame.type === 'copied') {
-      copied.frame = frame;
-      return;
-    } else throw new FrameError(`A frame "${frame.type}" stands inside a table`);
-  }
+  const changed = await settlement.conclude();
+  for (const statement of assertConstraints(shapes, settlement.tables)) await client.query(statement);
+  return changed;
 }

@@ -2,7 +2,7 @@ import { feedName, type Position } from '@pgmesh/core';
 import type { EndFrame, WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { type ConflictNote, noteOf } from '../conflicts/view';
-import { assertConstraints, mustSettle, parkedTables } from '../parking/watch';
+import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '../parking/watch';
 import { type Changed, noChange } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import type { Shapes } from '../shapes';
@@ -39,7 +39,7 @@ export interface MergeTransactionOptions {
   readonly settling: boolean;
 }
 
-/** The window is about tables that have parked rows, or whose constraints nobody watches over here: it has to be merged with `settling`. */
+/** The window is about tables that nobody watches over here: it has to be merged with `settling`. */
 export class MustSettle extends Error {}
 
 /**
@@ -63,6 +63,7 @@ export class MergeTransaction {
   private conflicts = 0;
   private readonly noted: ConflictNote[] = [];
   private settlement: Settlement | null = null;
+  private parkedTables: readonly number[] = [];
   private parking: Changed = noChange;
 
   constructor(
@@ -104,7 +105,8 @@ export class MergeTransaction {
     const { shapes, settling } = this.options;
     const tables = this.head.tables.flatMap((name) => shapes.get(name)?.id ?? []);
     if (settling) this.settlement = await Settlement.open(this.client, shapes.constraints, shapes.all, tables);
-    else if (mustSettle(shapes.constraints, tables, parked)) throw new MustSettle();
+    else if (mustSettle(shapes, tables, parked)) throw new MustSettle();
+    this.parkedTables = parked;
   }
 
   async merge(stage: Stage): Promise<void> {
@@ -135,7 +137,8 @@ export class MergeTransaction {
       this.parking = await this.settlement.conclude();
       for (const id of this.settlement.tables) this.tableIds.add(id);
     }
-    const constraints = assertConstraints(shapes, this.tableIds);
+    const unaffected = this.settlement ? [] : assertUnaffected(shapes, this.tableIds, this.parkedTables);
+    const constraints = [...assertConstraints(shapes, this.tableIds), ...unaffected];
     await burst(this.client, [versioned, ...constraints, own, ...moved, ...this.counters, { text: 'COMMIT' }]);
     const { rows, changed, conflicts, noted, tables, parking } = this;
     return { rows, changed, conflicts, noted, tables, parking, position };

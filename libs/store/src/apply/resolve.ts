@@ -5,6 +5,7 @@ import { type RecordedConflict, recordConflicts } from '../conflicts/record';
 import { assertShapes, type TableShape } from '../table-shape';
 import { isCrowd } from './crowd';
 import type { Judge } from './judge';
+import { writeKept } from './kept-columns';
 import { hasState, type KeptRow, stateOf, type StoredVersion } from './kept-row';
 import { concurrentBatch, type MergeStatements } from './merge-sql';
 import { repeatedKeys } from './soundness';
@@ -79,6 +80,11 @@ export async function resolveConcurrent(
     const found = new Set<readonly string[]>(merged.filter(({ conflict }) => conflict).map(({ key }) => key));
     noted.push(...recorded.filter(({ key }) => found.has(key)).slice(0, notedMost - noted.length));
     conflicts += found.size;
+    await writeKept(
+      client,
+      stage.shape,
+      settled.changed.filter(({ fresh }) => !fresh),
+    );
     crowd = Math.max(crowd, ...merged.map((row) => (row.isCrowd ? row.state.length : 0)));
     if (rows.length < concurrentBatch && rows.length === (rows[0]?.found ?? 0))
       return { changed, conflicts, noted, crowd };

@@ -1,5 +1,6 @@
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
+import { takesOrRefuses } from '@pgmesh/core';
 import { type Frame, Problem, versionColumns, type WindowFrame } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
@@ -90,21 +91,34 @@ const versionNames = versionColumns.map((_, i) => `v${i + 1}`);
 export function targetOf(
   head: WindowFrame,
   shapes: Shapes,
-  { table, columns }: { readonly table: string; readonly columns: readonly string[] },
+  { table, columns, types }: Pick<Frame & { type: 'copy' }, 'table' | 'columns' | 'types'>,
 ): Target {
   const shape = head.tables.includes(table) ? shapes.get(table) : undefined;
   if (!shape) throw new Problem('not_found', 'The window has rows of a table that is not shared here.');
-  return { shape, columns: columnsOf(shape, columns) };
+  return { shape, columns: columnsOf(shape, columns, types) };
 }
 
-/** The window's columns as ours. The sender may lack columns that we have; one that we lack would lose its values. */
-function columnsOf(shape: TableShape, names: readonly string[]): Column[] {
-  const columns = names.map((name) => {
+/**
+ * The window's columns as ours. The sender may lack columns that we have; one that we lack, or have of a type that its values may not
+ * fit, would lose them. Links keep such tables out of windows (libs/sync: PausedTables); this is for those that were under way when
+ * a table was altered.
+ */
+function columnsOf(shape: TableShape, names: readonly string[], types?: readonly string[]): Column[] {
+  const columns = names.map((name, i) => {
     const column = shape.columns.find((candidate) => candidate.name === name);
-    if (column) return column;
+    if (!column) {
+      const found = shape.form.columns.some((candidate) => candidate.name === name) ? 'computes' : 'lacks';
+      throw new Problem(
+        'unknown_column',
+        `The window has a column "${name}" of ${shape.name} that this node's table ${found}. Make it the same here, then the sync goes on by itself.`,
+        { table: shape.name, column: name },
+      );
+    }
+    const theirs = types?.[i];
+    if (theirs === undefined || takesOrRefuses(column.plain, theirs)) return column;
     throw new Problem(
       'unknown_column',
-      `The window has a column "${name}" of ${shape.name} that this node's table lacks. Add it here, then the sync goes on by itself.`,
+      `The window has the column "${name}" of ${shape.name} as ${theirs.slice(0, 200)}, this node's table as ${column.declared}. Make it the same here, then the sync goes on by itself.`,
       { table: shape.name, column: name },
     );
   });

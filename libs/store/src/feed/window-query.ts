@@ -1,3 +1,4 @@
+import type { Snapshot } from '@pgmesh/core';
 import type { Column, TableShape } from '../table-shape';
 import { inData, inMeta, keysEqual } from '../keys';
 
@@ -26,6 +27,12 @@ export function windowCondition(
   const notFrom = `(v.via IS NULL OR v.via <> ALL (${args.except}))`;
   return `(SELECT ${columns} FROM ${shape.meta} AS v WHERE v.xid >= ${args.from}${args.below ? ` AND v.xid < ${args.below}` : ''} AND ${notFrom}
     UNION ALL SELECT ${columns} FROM ${shape.meta} AS v WHERE v.xid = ANY (${args.xip}) AND ${notFrom})`;
+}
+
+/** The versions of a table that are news since a snapshot. */
+export function versionsSince(shape: TableShape, { xmax, xip }: Snapshot): string {
+  const open = `'{${xip.join(',')}}'::xid8[]`;
+  return windowCondition(shape, 'v.*', { from: `'${xmax}'::xid8`, below: null, xip: open, except: `'{}'::text[]` });
 }
 
 /**

@@ -143,15 +143,15 @@ export async function readColumns(
   const printed = Object.values(literals);
   const size = printed.reduce((sum, literal) => sum + Buffer.byteLength(literal), 0);
   if (size > Math.min(literalBytes, budget)) return null;
-  const columns = shape.columns.map((column) => column.name);
-  return { frame: { type: 'rows', table: shape.name, columns, count, deleted, literals: printed }, bytes: size };
+  const frame = { type: 'rows' as const, ...named(shape), count, deleted, literals: printed };
+  return { frame, bytes: size };
 }
 
 /** The rows of one table as a stream of COPY text. The statement takes no parameters; all that goes in is ours. */
 export async function* copyRows(client: PoolClient, shape: TableShape, versions: string): AsyncGenerator<Frame> {
   // The small windows' connection is bound to index scans; a large one is better planned by its size.
   await client.query('SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on');
-  yield { type: 'copy', table: shape.name, columns: shape.columns.map((column) => column.name) };
+  yield { type: 'copy', ...named(shape) };
   const stream = client.query(copyTo(`COPY (${rowsQuery(shape, versions)}) TO STDOUT`));
   // Who leaves in the middle must not wait for the stream's end: the server is blocked writing to us. The connection is ended.
   for await (const bytes of stream as AsyncIterable<Buffer>) yield { type: 'data', bytes };
@@ -168,6 +168,11 @@ export function versionsWithin(shape: TableShape, { from, below, xip }: Bounds, 
     xip: `'{${xip.join(',')}}'::xid8[]`,
     except: textArray(except),
   });
+}
+
+/** A table as the frame before its rows names it. */
+function named({ name, columns }: TableShape): Pick<Frame & { type: 'copy' }, 'table' | 'columns' | 'types'> {
+  return { table: name, columns: columns.map((column) => column.name), types: columns.map(({ plain }) => plain) };
 }
 
 /** Whether a table's rows are few enough to be read as columns at first try. */

@@ -11,6 +11,7 @@ import { usersWrite } from '../users-write';
 import { isParked } from './lift';
 import { noteOf, type ParkedNote } from './record';
 import type { Reason } from './settlement';
+import { parkedTables } from './watch';
 
 export interface ParkedQuery {
   /** A shared table's name. */
@@ -62,9 +63,10 @@ export class ParkedBook {
    */
   async list({ table, limit, cursor }: ParkedQuery): Promise<ParkedPage> {
     const below = cursor === undefined ? null : placeIn('parked', cursor);
-    const shape = table === undefined ? null : this.shapes.find(table);
-    if (shape === undefined) throw new Problem('not_found', `${table} is not shared.`);
-    const shapes = shape ? [shape] : this.shapes.all;
+    const named = table === undefined ? null : this.shapes.find(table);
+    if (named === undefined) throw new Problem('not_found', `${table} is not shared.`);
+    const parked = await this.tables();
+    const shapes = this.shapes.all.filter(({ id, name }) => parked.has(id) && (named === null || name === named.name));
     if (shapes.length === 0) return { parked: [], cursor: null };
     const { rows } = await this.pool
       .query<ParkedRow & { found: number }>(
@@ -92,15 +94,15 @@ export class ParkedBook {
 
   /** How many there are, by table; tables without any are left out. */
   async count(): Promise<Record<string, number>> {
-    const counts = this.shapes.all.map(
-      (shape) =>
-        `SELECT '${shape.name.replace(/'/g, "''")}' AS name, count(*) AS parked FROM p2p.parked AS p WHERE ${holds(shape)}`,
-    );
-    if (counts.length === 0) return {};
+    const tables = await this.tables();
+    const shapes = this.shapes.all.filter(({ id }) => tables.has(id));
+    if (shapes.length === 0) return {};
+    const counts = shapes.map((shape) => `(SELECT count(*) FROM p2p.parked AS p WHERE ${holds(shape)})`);
     const { rows } = await this.pool
-      .query<{ name: string; parked: number }>(counts.join(' UNION ALL '))
+      .query<{ counts: number[] }>(`SELECT to_json(ARRAY[${counts.join(', ')}]) AS counts`)
       .catch(rethrowAway);
-    return Object.fromEntries(rows.filter(({ parked }) => parked > 0).map(({ name, parked }) => [name, parked]));
+    const named = shapes.map(({ name }, i) => [name, rows[0]!.counts[i]!] as const);
+    return Object.fromEntries(named.filter(([, parked]) => parked > 0));
   }
 
   /**
@@ -122,18 +124,20 @@ export class ParkedBook {
   private async write(id: number, imageOf: (image: RowImage) => RowImage | null): Promise<ParkedView> {
     try {
       await this.shapes.refresh();
-      const { record, shape } = await this.read(id);
-      await usersWrite(this.pool, async (client) => {
-        const { rows } = await client.query(
-          `SELECT FROM p2p.parked AS p JOIN ${shape.meta} AS m ON ${isParked(shape)} WHERE p.id = $1 FOR UPDATE`,
+      const { shape } = await this.read(id);
+      const record = await usersWrite(this.pool, async (client) => {
+        // Under the lock: what is completed is the version that the write covers.
+        const { rows } = await client.query<ParkedRow>(
+          `SELECT p.* FROM p2p.parked AS p JOIN ${shape.meta} AS m ON ${isParked(shape)} WHERE p.id = $1 FOR UPDATE`,
           [id],
         );
-        if (rows.length === 0) throw unknown(id);
-        const known = Object.entries(record.image).filter(([column]) =>
+        const locked = rows[0] ?? unknown(id);
+        const known = Object.entries(locked.image).filter(([column]) =>
           shape.columns.some(({ name }) => name === column),
         );
-        await decideIn(client, this.identity, shape, record.key, imageOf(Object.fromEntries(known)));
+        await decideIn(client, this.identity, shape, locked.key, imageOf(Object.fromEntries(known)));
         await client.query('DELETE FROM p2p.parked WHERE id = $1', [id]);
+        return locked;
       });
       return viewOf(shape, record);
     } catch (error) {
@@ -141,14 +145,19 @@ export class ParkedBook {
     }
   }
 
+  /** The ids of those that have records. */
+  private async tables(): Promise<ReadonlySet<number>> {
+    const { rows } = await this.pool.query<{ id: number }>(parkedTables).catch(rethrowAway);
+    return new Set(rows.map(({ id }) => id));
+  }
+
   private async read(id: number): Promise<{ record: ParkedRow; shape: TableShape }> {
     const { rows } = await this.pool.query<ParkedRow>('SELECT * FROM p2p.parked WHERE id = $1', [id]);
-    const shape = this.shapes.all.find((one) => one.id === rows[0]?.table_id);
-    if (!shape) throw unknown(id);
+    const shape = this.shapes.all.find((one) => one.id === rows[0]?.table_id) ?? unknown(id);
     const { rows: held } = await this.pool.query(`SELECT FROM p2p.parked AS p WHERE p.id = $1 AND ${holds(shape)}`, [
       id,
     ]);
-    if (held.length === 0) throw unknown(id);
+    if (held.length === 0) unknown(id);
     return { record: rows[0]!, shape };
   }
 
@@ -170,8 +179,8 @@ function viewOf(shape: TableShape, record: ParkedRow): ParkedView {
   return { ...noteOf(shape, record), waits_for, version, row: image, parked_at };
 }
 
-function unknown(id: number): Problem {
-  return new Problem(
+function unknown(id: number): never {
+  throw new Problem(
     'not_found',
     `No row is parked under ${id} here, or no longer. GET /p2p/parked lists those that are.`,
   );

@@ -34,6 +34,8 @@ export interface Reference {
   readonly full: boolean;
   /** To the parent's primary key, or to other unique columns. */
   readonly toPrimaryKey: boolean;
+  /** Whether what refers and what is referred to are of the same types, and so of the same text. */
+  readonly sameTypes: boolean;
 }
 
 /** The constraints between the rows of the shared tables. */
@@ -116,6 +118,9 @@ const referencesQuery = `
       FROM unnest(c.conkey, c.confkey, c.conpfeqop) WITH ORDINALITY AS k (child, parent, operator, place)
         JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.child
         JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = k.parent) AS columns,
+    (SELECT bool_and(a.atttypid = b.atttypid) FROM unnest(c.conkey, c.confkey) AS k (child, parent)
+      JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.child
+      JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = k.parent) AS "sameTypes",
     c.confmatchtype = 'f' AS full,
     EXISTS (SELECT FROM pg_index AS x WHERE x.indexrelid = c.conindid AND x.indisprimary) AS "toPrimaryKey"
   FROM pg_constraint AS c LEFT JOIN member AS child ON child.oid = c.conrelid LEFT JOIN member AS parent ON parent.oid = c.confrelid

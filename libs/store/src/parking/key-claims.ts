@@ -7,9 +7,14 @@ import type { KeyConstraint } from './constraints';
 import { byRank, type Lift, withMeta } from './lift';
 import type { Out, Reason } from './settlement';
 
+/** Lifts the standing rows that a lifted one of a higher rank has the key in common with. */
+export async function drawLower(lift: Lift, key: KeyConstraint): Promise<void> {
+  await lift.moveOut(...lower(lift, key));
+}
+
 /**
- * Puts those of a table's lifted rows into it that hold their keys and that it takes. Standing rows that one of a higher rank has a key in
- * common with are lifted first. Returns the others.
+ * Puts those of a table's lifted rows into it that hold their keys and that it takes. Returns the others. A standing row that one of them
+ * has a key in common with is above it (see drawLower).
  */
 export async function settleKeys(client: PoolClient, lift: Lift, keys: readonly KeyConstraint[]): Promise<Out> {
   const refused: Out = new Map();

@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg';
 import { inData, inMeta, keysEqual } from '../keys';
-import type { TableShape } from '../table-shape';
+import { assertShapes, type TableShape } from '../table-shape';
 import { typed } from '../typed-text';
 
 interface LiftedColumn {
@@ -34,7 +34,10 @@ export class Lift {
     this.idents = table.columns.map(({ ident }) => ident).join(', ');
   }
 
+  /** @throws ShapeChanged: of a column that we do not know, rows would come back without their values */
   static async open(client: PoolClient, table: TableShape): Promise<Lift> {
+    await client.query(`LOCK TABLE ${table.name} IN ROW EXCLUSIVE MODE`);
+    await assertShapes(client, [table]);
     const { rows: columns } = await client.query<LiftedColumn>(columnsQuery, [table.oid]);
     const presets = columns.flatMap(({ ident, preset }) => (preset === null ? [] : [[ident, preset] as const]));
     const lift = new Lift(client, table, new Map(presets));

@@ -19,39 +19,41 @@ export interface ParkedNote {
   readonly message: string;
 }
 
-/** What a settlement has changed: rows that stood or were not known and are parked, and parked ones that stand. */
+/** What a settlement has changed: rows that stood or were not known and are parked, parked ones that stand, and parked ones that are no more. */
 export interface Changed {
   readonly parked: readonly ParkedNote[];
   readonly returned: readonly ParkedNote[];
+  readonly discarded: readonly ParkedNote[];
 }
 
-export const noChange: Changed = { parked: [], returned: [] };
+export const noChange: Changed = { parked: [], returned: [], discarded: [] };
 
 /**
  * Parks the lifted rows at these places, whose versions go into their metadata whole, and strikes out the records of rows that stand or
  * are no more. A row that comes or goes is news for whoever reads the feed.
- * @param taken the records of rows that were parked before
+ * @param considered the records of rows that were parked before, and of those that local writes have ended since
  */
-export async function keepParked(client: PoolClient, lift: Lift, out: Out, taken: readonly number[]): Promise<Changed> {
+export async function keepParked(
+  client: PoolClient,
+  lift: Lift,
+  out: Out,
+  considered: readonly number[],
+): Promise<Changed> {
   const { table } = lift;
-  const parked = out.size > 0 ? await park(client, lift, out, taken) : [];
-  const returned = taken.length > 0 ? await tellReturned(client, table, taken) : [];
-  // Also where none was taken: local writes may have ended them all.
+  const parked = out.size > 0 ? await park(client, lift, out, considered) : [];
+  if (considered.length === 0) return { ...noChange, parked };
   await client.query(
-    `DELETE FROM p2p.parked AS o WHERE o.table_id = ${table.id} AND NOT EXISTS (
-       SELECT FROM p2p.parked AS p JOIN ${table.meta} AS m ON ${isParked(table)} WHERE p.id = o.id)`,
-  );
-  return { parked, returned };
-}
-
-async function tellReturned(client: PoolClient, table: TableShape, taken: readonly number[]): Promise<ParkedNote[]> {
-  const { rows } = await client.query<RecordRow>(
     `UPDATE ${table.meta} AS m SET xid = pg_current_xact_id()
-     FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isSameRow(table)} AND NOT m.deleted
-     RETURNING ${recordColumns}`,
-    [taken],
+     FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isSameVersion(table)} AND NOT m.deleted`,
+    [considered],
   );
-  return rows.map((row) => noteOf(table, row));
+  const { rows: ended } = await client.query<RecordRow & { stands: boolean }>(
+    `DELETE FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND NOT EXISTS (SELECT FROM ${table.meta} AS m WHERE ${isParked(table)})
+     RETURNING ${recordColumns}, EXISTS (SELECT FROM ${table.meta} AS m WHERE ${isSameRow(table)} AND NOT m.deleted) AS stands`,
+    [considered],
+  );
+  const notesOf = (stands: boolean) => ended.filter((row) => row.stands === stands).map((row) => noteOf(table, row));
+  return { parked, returned: notesOf(true), discarded: notesOf(false) };
 }
 
 interface RecordRow extends Pick<Reason, 'reason' | 'constraint' | 'message'> {
@@ -67,7 +69,7 @@ export function noteOf(table: TableShape, { id, key, reason, constraint, message
 }
 
 /** Returns those that were not parked before, in this version. */
-async function park(client: PoolClient, lift: Lift, out: Out, taken: readonly number[]): Promise<ParkedNote[]> {
+async function park(client: PoolClient, lift: Lift, out: Out, considered: readonly number[]): Promise<ParkedNote[]> {
   const { table } = lift;
   const columns = table.columns.map((column) => ({ ...column, at: column.ident }));
   const records = [...out].map(([place, reason]) => ({ place, ...reason }));
@@ -94,7 +96,7 @@ async function park(client: PoolClient, lift: Lift, out: Out, taken: readonly nu
        RETURNING ${recordColumns}, p.stamp, p.origin
      )
      SELECT p.id, p.key, p.reason, p."constraint", p.message, o.was FROM put AS p JOIN out AS o ON o.key = p.key ORDER BY p.id`,
-    [JSON.stringify(records), taken],
+    [JSON.stringify(records), considered],
   );
   return rows.filter(({ was }) => !was).map((row) => noteOf(table, row));
 }

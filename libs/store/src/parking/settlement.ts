@@ -1,13 +1,14 @@
 import type { PoolClient } from 'pg';
 import type { Stage } from '../apply/stage';
 import { refusesRow, sqlState } from '../database';
-import { inData, inStage, keysEqual } from '../keys';
+import { inData, inStage, keysEqual, metaKeys } from '../keys';
 import type { TableShape } from '../table-shape';
-import { connected, type Constraints } from './constraints';
-import { settleKeys } from './key-claims';
-import { Lift } from './lift';
+import { connected, type Constraints, type KeyConstraint } from './constraints';
+import { drawLower, settleKeys } from './key-claims';
+import { isSameRow, Lift } from './lift';
 import { type Changed, keepParked, noChange, readReferred } from './record';
 import { isUnmet } from './references';
+import { hasSettledKey, type Waiting, waitingFor } from './waiting';
 
 /** Why a row does not stand. */
 export interface Reason {
@@ -23,12 +24,15 @@ export interface Reason {
 export type Out = Map<string, Reason>;
 
 /**
- * Decides which rows stand and which are parked (docs/parking.md), in the transaction that changes them: parked rows and those of a
- * window's keys are lifted out of their tables, the window is merged into the lifted rows, and `conclude` puts back what stands.
+ * Decides which rows stand and which are parked (docs/parking.md), in the transaction that changes them: the rows of a window's keys are
+ * lifted out of their tables, and with them every parked row that waits for a lifted one; the window is merged into what was lifted, and
+ * `conclude` puts back what stands.
  */
 export class Settlement {
   private readonly lifts = new Map<number, Lift>();
-  private readonly taken = new Map<Lift, readonly number[]>();
+  /** The records of parked rows that were looked at, by table: of those that still hold, the rows are lifted. */
+  private readonly considered = new Map<number, Set<number>>();
+  private readonly touched = new Map<number, string>();
   private readonly out = new Map<Lift, Out>();
 
   private constructor(
@@ -39,7 +43,7 @@ export class Settlement {
     readonly tables: ReadonlySet<number>,
   ) {}
 
-  /** @param tables the ids of those that change: all that foreign keys connect with them are in question, with their parked rows */
+  /** @param tables the ids of those that change: all that foreign keys connect with them are in question */
   static async open(
     client: PoolClient,
     constraints: Constraints,
@@ -52,22 +56,27 @@ export class Settlement {
     );
     const all = new Map(shapes.map((shape) => [shape.id, shape]));
     const settlement = new Settlement(client, constraints, all, connected(constraints, tables));
-    const { rows } = await client.query<{ table_id: number; ids: number[] }>(
-      `SELECT p.table_id, json_agg(p.id) AS ids FROM p2p.parked AS p WHERE p.table_id = ANY ($1) GROUP BY p.table_id`,
-      [[...settlement.tables]],
-    );
-    for (const { table_id, ids } of rows) {
-      if (!all.has(table_id)) continue;
-      const lift = await settlement.lift(table_id);
-      settlement.taken.set(lift, await settlement.take(lift, ids));
-    }
+    // Equal keys that are written in two ways are not found by the text of what a row waits for.
+    if ([...settlement.tables].some((id) => !hasSettledKey(all.get(id)))) await settlement.takeAll();
     return settlement;
+  }
+
+  /** Lifts all parked rows of the tables in question. */
+  async takeAll(): Promise<void> {
+    const { rows } = await this.client.query<Waiting>(
+      'SELECT p.table_id, p.id FROM p2p.parked AS p WHERE p.table_id = ANY ($1)',
+      [[...this.tables]],
+    );
+    await this.takeRecords(rows);
   }
 
   /** Lifts the rows of a stage's keys. Returns the stage as it is to be merged: into what was lifted. */
   async liftStage(stage: Stage): Promise<Stage> {
-    const lift = await this.lift(stage.shape.id);
-    await lift.moveOut(`(${stage.source}) AS s`, keysEqual(stage.shape, inData('d'), inStage('s')), stage.literals);
+    const { shape, source, literals } = stage;
+    const lift = await this.lift(shape.id);
+    const keys = shape.key.map((_, i) => `s.c${i + 1} AS key${i + 1}`).join(', ');
+    await this.takeSame(shape, `SELECT ${keys} FROM (${source}) AS s`, literals);
+    await lift.moveOut(`(${source}) AS s`, keysEqual(shape, inData('d'), inStage('s')), literals);
     return { ...stage, shape: lift.shape };
   }
 
@@ -78,20 +87,89 @@ export class Settlement {
     return lift.shape;
   }
 
+  /** Rows have changed by themselves: parked ones of their keys, and those that wait for them, are in question. `keys` is SQL for key1, key2, … */
+  async noteChanged(shape: TableShape, keys: string): Promise<void> {
+    await this.takeSame(shape, keys, []);
+    this.touched.set(shape.id, keys);
+  }
+
   /** Puts back what stands and parks the rest. Nothing is left of what was lifted. */
   async conclude(): Promise<Changed> {
-    for (const lift of [...this.lifts.values()]) {
-      const keys = this.constraints.keys.filter(({ table }) => table === lift.table.id);
-      this.out.set(lift, await settleKeys(this.client, lift, keys));
+    do {
+      for (const lift of this.lifts.values()) for (const key of this.keysOf(lift.table)) await drawLower(lift, key);
+    } while (await this.takeWaiting());
+    for (const lift of this.lifts.values()) {
+      this.out.set(lift, await settleKeys(this.client, lift, this.keysOf(lift.table)));
     }
     while (await this.takeUnmetOut());
     let changed = noChange;
     for (const lift of this.lifts.values()) {
-      const next = await keepParked(this.client, lift, this.out.get(lift)!, this.taken.get(lift) ?? []);
-      changed = { parked: [...changed.parked, ...next.parked], returned: [...changed.returned, ...next.returned] };
+      const considered = [...(this.considered.get(lift.table.id) ?? [])];
+      const next = await keepParked(this.client, lift, this.out.get(lift)!, considered);
+      changed = {
+        parked: [...changed.parked, ...next.parked],
+        returned: [...changed.returned, ...next.returned],
+        discarded: [...changed.discarded, ...next.discarded],
+      };
     }
     for (const lift of this.lifts.values()) await lift.drop();
     return changed;
+  }
+
+  /** Lifts the parked rows of these keys. */
+  private async takeSame(shape: TableShape, keys: string, values: readonly unknown[]): Promise<void> {
+    const texts = shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ');
+    const isSame = hasSettledKey(shape)
+      ? `p.table_id = ${shape.id} AND p2p.key_digest(p.key) = p2p.key_digest(ARRAY[${texts}])`
+      : isSameRow(shape);
+    const { rows } = await this.client.query<Waiting>(
+      `SELECT p.table_id, p.id FROM (${keys}) AS m JOIN p2p.parked AS p ON ${isSame}`,
+      [...values],
+    );
+    await this.takeRecords(rows);
+  }
+
+  /** Lifts the parked rows that wait for one that was lifted or has changed. True when there were any. */
+  private async takeWaiting(): Promise<boolean> {
+    const found: Waiting[] = [];
+    for (const shape of this.shapes.values()) {
+      const lift = this.lifts.get(shape.id);
+      const touched = this.touched.get(shape.id);
+      const keys = [
+        ...(lift
+          ? [lift.rows, lift.gone].map(
+              (table) =>
+                `SELECT ${shape.key.map(({ ident }, i) => `${ident} AS key${i + 1}`).join(', ')} FROM ${table}`,
+            )
+          : []),
+        ...(lift ? [`SELECT ${metaKeys(shape)} FROM ${shape.meta} WHERE xid = pg_current_xact_id()`] : []),
+        ...(touched === undefined ? [] : [touched]),
+      ];
+      if (keys.length === 0) continue;
+      const { rows } = await this.client.query<Waiting>(
+        waitingFor(this.constraints, shape, `(${keys.join(' UNION ALL ')})`),
+      );
+      found.push(...rows);
+    }
+    return this.takeRecords(found);
+  }
+
+  /** True when there was one that had not been looked at. */
+  private async takeRecords(records: readonly Waiting[]): Promise<boolean> {
+    const fresh = new Map<number, number[]>();
+    for (const { table_id, id } of records) {
+      const known = this.considered.get(table_id) ?? new Set();
+      this.considered.set(table_id, known);
+      if (known.has(id) || !this.shapes.has(table_id)) continue;
+      known.add(id);
+      fresh.set(table_id, [...(fresh.get(table_id) ?? []), id]);
+    }
+    for (const [table, ids] of fresh) await this.take(await this.lift(table), ids);
+    return fresh.size > 0;
+  }
+
+  private keysOf({ id }: TableShape): readonly KeyConstraint[] {
+    return this.constraints.keys.filter(({ table }) => table === id);
   }
 
   /** Takes out rows whose reference is not met, once for each foreign key. True when there were any. */
@@ -150,18 +228,18 @@ export class Settlement {
   }
 
   /** One that can no longer be read, since a type has changed, stays parked as it is. */
-  private async take(lift: Lift, ids: readonly number[]): Promise<number[]> {
+  private async take(lift: Lift, ids: readonly number[]): Promise<void> {
     await this.client.query('SAVEPOINT take');
     try {
-      const taken = await lift.takeParked(ids);
+      await lift.takeParked(ids);
       await this.client.query('RELEASE SAVEPOINT take');
-      return taken;
     } catch (error) {
       if (!refusesRow(sqlState(error))) throw error;
       await this.client.query('ROLLBACK TO SAVEPOINT take');
-      if (ids.length === 1) return [];
+      if (ids.length === 1) return;
       const half = ids.length >> 1;
-      return [...(await this.take(lift, ids.slice(0, half))), ...(await this.take(lift, ids.slice(half)))];
+      await this.take(lift, ids.slice(0, half));
+      await this.take(lift, ids.slice(half));
     }
   }
 }

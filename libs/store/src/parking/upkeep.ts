@@ -1,11 +1,11 @@
 import { formatSnapshot, parsePgSnapshot, type Snapshot } from '@pgmesh/core';
 import type { Pool } from 'pg';
 import { fingerprintOf } from '../table-shape';
-import { windowCondition } from '../feed/window-query';
+import { versionsSince } from '../feed/window-query';
 import type { Shapes } from '../shapes';
-import { connected } from './constraints';
+import { connected, watched } from './constraints';
 import { type Changed, noChange } from './record';
-import { parkedTables } from './watch';
+import { affects, parkedTables } from './watch';
 
 /** Milliseconds at least between two settlements, and how many times as long as one took. */
 const pause = { least: 100, times: 5 };
@@ -26,7 +26,7 @@ export class ParkingUpkeep {
   constructor(
     private readonly pool: Pool,
     private readonly shapes: Shapes,
-    private readonly settle: (tables: ReadonlySet<number>) => Promise<Changed>,
+    private readonly settle: (tables: ReadonlySet<number>, since: Snapshot | null) => Promise<Changed>,
     private readonly failed: (error: Error) => void,
   ) {}
 
@@ -76,7 +76,8 @@ export class ParkingUpkeep {
     const tables = connected(this.shapes.constraints, parked);
     const present = await this.present(tables);
     if (!(await this.isNews(tables, present))) return noChange;
-    const changed = await this.settle(new Set(parked));
+    const since = this.seen?.definitions === present.definitions ? this.seen.at : null;
+    const changed = await this.settle(new Set(parked), since);
     this.seen = present;
     return changed;
   }
@@ -87,6 +88,9 @@ export class ParkingUpkeep {
     const { rows } = await this.pool.query<{ snapshot: string; definitions: string }>(
       `SELECT pg_current_snapshot()::text AS snapshot, concat_ws(' ',
          (SELECT string_agg(${fingerprintOf('o.oid')}, ' ' ORDER BY o.oid) FROM unnest($1::oid[]) AS o (oid)),
+         (SELECT string_agg(a.attrelid || ' ' || a.attname, ' ' ORDER BY a.attrelid, a.attnum) FROM pg_attribute AS a
+           WHERE a.attrelid = ANY ($1) AND a.attnotnull),
+         (SELECT string_agg(d.oid || ' ' || pg_get_expr(d.adbin, d.adrelid), ' ' ORDER BY d.oid) FROM pg_attrdef AS d WHERE d.adrelid = ANY ($1)),
          (SELECT string_agg(c.oid || ' ' || pg_get_constraintdef(c.oid), ' ' ORDER BY c.oid) FROM pg_constraint AS c WHERE c.conrelid = ANY ($1)),
          (SELECT string_agg(x.indexrelid::text, ' ' ORDER BY x.indexrelid) FROM pg_index AS x WHERE x.indrelid = ANY ($1))) AS definitions`,
       [oids],
@@ -98,15 +102,17 @@ export class ParkingUpkeep {
   private async isNews(tables: ReadonlySet<number>, present: NonNullable<typeof this.seen>): Promise<boolean> {
     if (this.seen === null || this.seen.definitions !== present.definitions) return true;
     if (formatSnapshot(this.seen.at) === formatSnapshot(present.at)) return false;
-    const args = { from: '$1::xid8', below: null, xip: '$2::xid8[]', except: `'{}'::text[]` };
-    const some = this.shapes.all
+    const { shapes } = this;
+    const { at } = this.seen;
+    const some = shapes.all
       .filter(({ id }) => tables.has(id))
-      .map((shape) => `EXISTS (SELECT FROM ${windowCondition(shape, 'v.xid', args)} AS n)`);
-    const { xmax, xip } = this.seen.at;
-    const { rows } = await this.pool.query<{ news: boolean }>(`SELECT ${some.join(' OR ')} AS news`, [
-      String(xmax),
-      xip.map(String),
-    ]);
+      .map((shape) => {
+        const versions = versionsSince(shape, at);
+        return watched(shapes.constraints, shape.id)
+          ? affects(shapes, shape, versions)
+          : `EXISTS (SELECT FROM ${versions} AS n)`;
+      });
+    const { rows } = await this.pool.query<{ news: boolean }>(`SELECT ${some.join(' OR ')} AS news`);
     return rows[0]!.news;
   }
 }

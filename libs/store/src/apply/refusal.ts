@@ -1,0 +1,62 @@
+import { Problem } from '@pgmesh/wire';
+import { refusesRow, sqlState } from '../database';
+import { unmetReference, unsettled } from '../parking/watch';
+import { Collision } from './merge';
+import { unversioned } from './merge-transaction';
+
+/** Values that the table, its constraints, domains and triggers do not take, or that are too large for PostgreSQL. */
+const refusals = /^(0A|20|21|22|23|2F|38|39|42|44|54|P0)/;
+
+/** Serialization failure, deadlock, lock not available; a key that somebody else has taken since we looked, a parent that has gone. */
+export const retried = new Set(['40001', '40P01', '55P03', '23505', '23P01', unmetReference]);
+
+/** Whether a constraint is in the way of a row: then it is decided anew which stand. A key may be one that is being written just now. */
+export function isInTheWay(state: string | undefined, careful: boolean): boolean {
+  if (state === '23505') return careful;
+  return refusesRow(state) || state === '23P01' || state === unmetReference || state === unsettled;
+}
+
+/** A statement that failed on the window's values, as a refusal that names what to do; other errors as they are. */
+export function refused(error: unknown): never {
+  const state = sqlState(error);
+  const { message, table, column, constraint } = error as { message: string } & Record<string, string | undefined>;
+  const where = { table, column, constraint };
+  if (error instanceof Collision) {
+    throw new Problem('busy', `${message} each time it was tried. It is tried again.`, {}, { cause: error });
+  }
+  if (state === unversioned) throw new Problem('busy', `${message}. It is tried again.`, {}, { cause: error });
+  if (state === '55P03' || state?.startsWith('40')) {
+    throw new Problem(
+      'busy',
+      `Rows of the window are locked by another transaction: ${message}. It is tried again.`,
+      where,
+      { cause: error },
+    );
+  }
+  if (state === '42501') {
+    throw new Problem(
+      'forbidden',
+      `The database role may not apply the window: ${message}. Grant it the right.`,
+      where,
+      { cause: error },
+    );
+  }
+  if (state === unmetReference) {
+    throw new Problem(
+      'invalid_value',
+      `The window takes away a row that rows of a table refer to which is not shared, by ${constraint}. Nothing of it was applied; it is tried ` +
+        `again. Share that table too, or take its rows away.`,
+      where,
+      { cause: error },
+    );
+  }
+  if (state && refusals.test(state)) {
+    throw new Problem(
+      'invalid_value',
+      `PostgreSQL refused the window: ${message}. Nothing of it was applied; it is tried again.`,
+      where,
+      { cause: error },
+    );
+  }
+  throw error;
+}

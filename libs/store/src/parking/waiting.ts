@@ -1,0 +1,46 @@
+import { escapeLiteral } from 'pg';
+import type { TableShape } from '../table-shape';
+import type { Constraints } from './constraints';
+
+/** A record of p2p.parked. */
+export interface Waiting {
+  readonly table_id: number;
+  readonly id: number;
+}
+
+/** Whether equal keys are the same text, so that what waits for a row is found by it. */
+export function hasSettledKey(shape: TableShape | undefined): boolean {
+  return shape?.key.every(({ settled }) => settled) ?? true;
+}
+
+/**
+ * SQL for the records of parked rows whose lot may be another since rows of `shape` changed: those that wait for one of them, and
+ * where one of them could claim a key that a row holds which waits for its parent, those.
+ * @param keys SQL, in brackets, for the primary keys of the rows, key1, key2, …
+ */
+export function waitingFor(constraints: Constraints, shape: TableShape, keys: string): string {
+  const { id, name, key } = shape;
+  const named = key.map((column, i) => `${escapeLiteral(column.name)}, m.key${i + 1}::text`).join(', ');
+  const row = `jsonb_build_object('table', ${escapeLiteral(name)}, 'key', jsonb_build_object(${named}))`;
+  const record = 'SELECT p.table_id, p.id FROM p2p.parked AS p';
+  const any = `EXISTS (SELECT FROM ${keys} AS m)`;
+  const vague = vaguelyReferred(constraints, shape).map(escapeLiteral);
+  return [
+    `SELECT p.table_id, p.id FROM ${keys} AS m JOIN p2p.parked AS p ON p2p.digest(p.waits_for) = p2p.digest(${row})`,
+    ...(constraints.keys.some(({ table }) => table === id)
+      ? [`${record} WHERE p.table_id = ${id} AND p.reason = 'reference' AND ${any}`]
+      : []),
+    ...(vague.length > 0
+      ? [`${record} WHERE p.reason = 'reference' AND p.waits_for ->> 'table' IN (${vague.join(', ')}) AND ${any}`]
+      : []),
+  ].join(' UNION ');
+}
+
+/** The names under which rows of a table are referred to otherwise than by the text of their primary key. */
+function vaguelyReferred({ references }: Constraints, { id, name }: TableShape): string[] {
+  const vague = references.filter(
+    ({ parent, toPrimaryKey, sameTypes }) =>
+      parent.table === id && !(toPrimaryKey && sameTypes && parent.relation === name),
+  );
+  return [...new Set(vague.map(({ parent }) => parent.relation))];
+}
