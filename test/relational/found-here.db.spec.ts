@@ -51,4 +51,46 @@ describe('Faults that generated relational histories have found', () => {
       await a.store.settleParked();
       expect(await a.sql('SELECT FROM p2p.parked')).toEqual([]);
     }));
+
+  it('a composed row for which an index has no entry leaves its conflict open, whether or not other rows are parked', () =>
+    withNodes(
+      'CREATE TABLE t (id int PRIMARY KEY, n int, m int, u int UNIQUE, EXCLUDE USING gist (int4range(n, m) WITH &&))',
+      'merge-fields',
+      async (a, b, c) => {
+        await a.sql('INSERT INTO t VALUES (1, 3, 6)');
+        await together(a, b, c);
+        await a.sql('UPDATE t SET n = 5');
+        await b.sql('UPDATE t SET m = 4');
+        await b.sql('INSERT INTO t VALUES (2, 10, 11, 1)');
+        await c.sql('INSERT INTO t VALUES (3, 12, 13, 1)');
+        await pull(b, c);
+        await pull(a, c);
+        await pull(b, a);
+        expect(await a.sql('SELECT n, m FROM t WHERE id = 1')).toEqual([{ n: 3, m: 4 }]);
+        await together(a, b, c);
+        expect(await c.sql('SELECT n, m FROM t WHERE id = 1')).toEqual([{ n: 3, m: 4 }]);
+      },
+    ));
+
+  it('a composed row that only a trigger refuses is parked, whether or not other rows are', () =>
+    withNodes(
+      `CREATE TABLE t (id int PRIMARY KEY, n int, m int, u int UNIQUE);
+       CREATE FUNCTION ordered() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.n > NEW.m THEN RAISE EXCEPTION 'n is after m'; END IF; RETURN NEW; END $$;
+       CREATE TRIGGER ordered BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION ordered(); ALTER TABLE t ENABLE ALWAYS TRIGGER ordered`,
+      'merge-fields',
+      async (a, b, c) => {
+        await a.sql('INSERT INTO t VALUES (1, 3, 6)');
+        await together(a, b, c);
+        await a.sql('UPDATE t SET n = 5');
+        await b.sql('UPDATE t SET m = 4');
+        await b.sql('INSERT INTO t VALUES (2, 10, 11, 1)');
+        await c.sql('INSERT INTO t VALUES (3, 12, 13, 1)');
+        await pull(b, c);
+        await pull(a, c);
+        await pull(b, a);
+        await together(a, b, c);
+        const reasons = await a.sql('SELECT reason FROM p2p.parked ORDER BY reason');
+        expect(reasons).toEqual([{ reason: 'key' }, { reason: 'refused' }]);
+      },
+    ));
 });

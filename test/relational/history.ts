@@ -5,7 +5,16 @@ import { domains } from './schema-generator';
 /** What happens to three nodes that are apart and meet: each node by its number. */
 export type Step =
   | { readonly do: 'write'; readonly node: number; readonly statements: readonly string[] }
-  | { readonly do: 'pull'; readonly from: number; readonly to: number }
+  /** So many windows of about so many rows, or all. */
+  | {
+      readonly do: 'pull';
+      readonly from: number;
+      readonly to: number;
+      readonly limit?: number;
+      readonly windows?: number;
+    }
+  /** Somebody gives up a parked row, the `nth` of them, or writes it otherwise. */
+  | { readonly do: 'decide'; readonly node: number; readonly nth: number; readonly n: string | null | undefined }
   /** The node looks after what it has parked. */
   | { readonly do: 'settle'; readonly node: number };
 
@@ -18,8 +27,15 @@ export function generateHistory(random: Random, schema: Schema): Step[] {
   });
   const pull = (): Step => {
     const from = node();
-    return { do: 'pull', from, to: (from + random.between(1, 2)) % 3 };
+    const some = random.chance(0.25) ? { limit: random.between(1, 4), windows: random.between(1, 4) } : {};
+    return { do: 'pull', from, to: (from + random.between(1, 2)) % 3, ...some };
   };
+  const decide = (): Step => ({
+    do: 'decide',
+    node: node(),
+    nth: random.between(0, 5),
+    n: random.pick([undefined, null, '1', '2', '3']),
+  });
   const first: Step = { do: 'write', node: 0, statements: random.times(4, 10, () => insert(random, schema)) };
   const together: Step[] = random.chance(0.7)
     ? [
@@ -27,9 +43,10 @@ export function generateHistory(random: Random, schema: Schema): Step[] {
         { do: 'pull', from: 1, to: 2 },
       ]
     : [];
-  const rest = random.times(8, 24, () => {
+  const rest = random.times(8, 24, (): Step => {
     if (random.chance(0.6)) return write();
-    return random.chance(0.12) ? ({ do: 'settle', node: node() } as const) : pull();
+    if (random.chance(0.12)) return { do: 'settle', node: node() };
+    return random.chance(0.1) ? decide() : pull();
   });
   return [first, ...together, ...rest];
 }

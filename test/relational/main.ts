@@ -51,6 +51,8 @@ async function onDatabases(): Promise<void> {
   let failures = 0;
   for (let seed = from; seed < from + seeds; seed++) {
     const failure = await world.tryOut(seed);
+    if ((seed - from + 1) % 50 === 0)
+      console.log(`${seed - from + 1} histories, ${Math.round((performance.now() - began) / 1000)} s`);
     if (failure === null) continue;
     failures++;
     process.exitCode = 1;

@@ -65,7 +65,10 @@ export class World implements AsyncDisposable {
         acknowledged.push(...(await sites[step.node]!.write(step.statements)));
         return [];
       case 'pull':
-        await pull(sites[step.from]!, sites[step.to]!);
+        await pull(sites[step.from]!, sites[step.to]!, step.limit, step.windows);
+        return [];
+      case 'decide':
+        await sites[step.node]!.decide(step.nth, step.n);
         return [];
       case 'settle': {
         const site = sites[step.node]!;

@@ -1,5 +1,6 @@
 import { PostgresStore } from '@pgmesh/store';
 import { rulesOf } from '@pgmesh/core';
+import { Problem } from '@pgmesh/wire';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { ddlOf, type Schema } from './schema';
 
@@ -91,6 +92,19 @@ export class Site implements AsyncDisposable {
       return command === 'COMMIT' ? written.rows.map((row) => ({ ...row, stamp: Number(row.stamp) })) : [];
     } finally {
       client.release(broken);
+    }
+  }
+
+  /** Gives up one of the parked rows, where there are any, or writes it with another `n`, which the table may refuse. */
+  async decide(nth: number, n: string | null | undefined): Promise<void> {
+    const { parked } = await this.store.parked.list({ limit: 100 });
+    if (parked.length === 0) return;
+    const { id } = parked[nth % parked.length]!;
+    try {
+      if (n === undefined) await this.store.parked.discard(id);
+      else await this.store.parked.change(id, { n });
+    } catch (error) {
+      if (!(error instanceof Problem) || error.code !== 'invalid_value') throw error;
     }
   }
 

@@ -5,7 +5,11 @@ import { ddlOf } from './schema';
 export function tell({ schema, steps, problems }: Failure): string {
   const played = steps.map((step) => {
     if (step.do === 'write') return `${'abc'[step.node]}: ${step.statements.join(';\n   ')}`;
-    return step.do === 'pull' ? `${'abc'[step.from]} -> ${'abc'[step.to]}` : `${'abc'[step.node]} settles`;
+    if (step.do === 'decide')
+      return `${'abc'[step.node]}: ${step.n === undefined ? 'discards' : `n = ${step.n} in`} its parked row ${step.nth}`;
+    if (step.do === 'settle') return `${'abc'[step.node]} settles`;
+    const some = step.limit ? `, at most ${step.windows} windows of ${step.limit}` : '';
+    return `${'abc'[step.from]} -> ${'abc'[step.to]}${some}`;
   });
   return [
     ...problems,

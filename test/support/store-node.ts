@@ -48,15 +48,20 @@ export function openStore(
   return PostgresStore.open({ url: db.url, nodeId, tables, ...options });
 }
 
-/** Brings all that `from` has and `to` lacks, window by window, through the wire's encoding. Returns the rows that travelled. */
+/**
+ * Brings all that `from` has and `to` lacks, window by window, through the wire's encoding, or the first `windows` of it. Returns the rows that
+ * travelled.
+ */
 export async function pull(
   from: Pick<StoreNode, 'store' | 'id'>,
   to: Pick<StoreNode, 'store' | 'id'>,
   limit = 20_000,
+  windows = Infinity,
 ): Promise<number> {
   let rows = 0;
   let last: FeedRequest['kind'] | null = null;
   for (let steps = 0; steps < 10_000; steps++) {
+    if (steps >= windows) return rows;
     const { epoch, nodeId } = from.store.identity;
     const shared = to.store.tables().filter((table) => from.store.tables().includes(table));
     const position = await to.store.inbox.position(nodeId);

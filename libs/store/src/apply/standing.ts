@@ -71,8 +71,9 @@ function isShown({ before, visible }: JudgedRow): boolean {
 }
 
 /**
- * Puts rows into the table. Of composed ones, which nobody wrote so, nobody knows whether they can be: those that cannot are found by
- * halving, and stand by the last write. A version that the table does not take is for others to look after.
+ * Puts rows into the table. Of composed ones, which nobody wrote so, nobody knows whether they can be: where rows were lifted, they are tried by
+ * themselves. Elsewhere one that the table does not take ends the transaction, which is begun again with rows lifted: what else
+ * there is makes no difference to what becomes of it.
  */
 async function tryToPut<Row extends JudgedRow>(
   client: PoolClient,
@@ -80,40 +81,50 @@ async function tryToPut<Row extends JudgedRow>(
   rows: readonly Row[],
 ): Promise<Row[]> {
   if (rows.length === 0) return [];
-  const { trial } = shape;
-  const tried = trial === undefined ? shape : { ...shape, relation: trial };
-  await client.query('SAVEPOINT put');
-  try {
-    await show(client, tried, trial === undefined ? rows : rows.filter(isMade));
-    const images = rows.some(isMade)
-      ? await readImages(client, tried, rows.filter(isMade))
-      : new Map<string, RowImage>();
-    await client.query(trial === undefined ? 'RELEASE SAVEPOINT put' : 'ROLLBACK TO SAVEPOINT put');
-    // As the table has it: a resolver may write 1.5 where the column says 1.50.
-    const put = rows.map((row) => {
-      const image = images.get(JSON.stringify(row.key)) ?? row.visible.image;
-      return { ...row, visible: { ...row.visible, image } };
-    });
-    if (trial !== undefined) await show(client, shape, put);
+  if (shape.trial !== undefined) {
+    const tried = (await tryOut(client, { ...shape, relation: shape.trial }, rows.filter(isMade))).values();
+    const put = rows.map((row) => (isMade(row) ? tried.next().value! : row));
+    await show(
+      client,
+      shape,
+      put.filter((row) => !isShown(row)),
+    );
     return put;
+  }
+  await show(client, shape, rows);
+  return rows.some(isMade) ? withImages(rows, await readImages(client, shape, rows.filter(isMade))) : [...rows];
+}
+
+/** Those that the table does not take are found by halving, and stand by the last write. */
+async function tryOut<Row extends JudgedRow>(
+  client: PoolClient,
+  trial: TableShape,
+  rows: readonly Row[],
+): Promise<Row[]> {
+  if (rows.length === 0) return [];
+  await client.query('SAVEPOINT try');
+  try {
+    await show(client, trial, rows);
+    const images = await readImages(client, trial, rows);
+    await client.query('ROLLBACK TO SAVEPOINT try');
+    return withImages(rows, images);
   } catch (error) {
-    if (!refusesRow(sqlState(error)) || !rows.some(isMade)) throw error;
-    await client.query('ROLLBACK TO SAVEPOINT put');
+    if (!refusesRow(sqlState(error))) throw error;
+    await client.query('ROLLBACK TO SAVEPOINT try');
     if (rows.length === 1) {
-      const left = rows.map((row) => ({ ...row, ...refusedBy((error as Error).message, row.state, row) }));
-      await show(
-        client,
-        shape,
-        left.filter((row) => !isShown(row)),
-      );
-      return left;
+      return rows.map((row) => ({ ...row, ...refusedBy((error as Error).message, row.state, row) }));
     }
     const half = rows.length >> 1;
-    return [
-      ...(await tryToPut(client, shape, rows.slice(0, half))),
-      ...(await tryToPut(client, shape, rows.slice(half))),
-    ];
+    return [...(await tryOut(client, trial, rows.slice(0, half))), ...(await tryOut(client, trial, rows.slice(half)))];
   }
+}
+
+/** As the table has them: a resolver may write 1.5 where the column says 1.50. */
+function withImages<Row extends JudgedRow>(rows: readonly Row[], images: ReadonlyMap<string, RowImage>): Row[] {
+  return rows.map((row) => {
+    const image = images.get(JSON.stringify(row.key)) ?? row.visible.image;
+    return { ...row, visible: { ...row.visible, image } };
+  });
 }
 
 /** By the rows' keys as JSON. */

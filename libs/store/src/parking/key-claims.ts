@@ -18,31 +18,45 @@ export async function drawLower(lift: Lift, key: KeyConstraint): Promise<void> {
  */
 export async function settleKeys(client: PoolClient, lift: Lift, keys: readonly KeyConstraint[]): Promise<Out> {
   const refused: Out = new Map();
-  for (;;) {
-    const out: Out = new Map([...(await lost(client, lift, keys, [...refused.keys()])), ...refused]);
-    const places = [...out.keys()];
-    const message = await attempt(client, 'put', () => lift.putAllBut(places));
-    if (message === null) return out;
-    // What else the refused rows claimed is free for others.
-    const found = await findRefused(client, lift, await lift.placesBut(places), message);
+  // What else the refused rows claimed is free for others.
+  const refuse = async (part: readonly string[], why: Reason, put: Put) => {
+    const found = await findRefused(client, part, why, put);
     if (found.size === 0)
-      throw new Error(`${lift.table.name} refuses rows together that it takes one by one: ${message.message}`);
+      throw new Error(`${lift.table.name} refuses rows together that it takes one by one: ${why.message}`);
     for (const [place, reason] of found) refused.set(place, reason);
+  };
+  for (;;) {
+    const without = [...refused.keys()];
+    const out: Out = new Map(refused);
+    const noClaim = await attempt(client, 'claim', async () => {
+      for (const key of keys) await lift.moveOut(...lower(lift, key, without));
+      for (const [place, reason] of await lost(client, lift, keys, without)) out.set(place, reason);
+    });
+    if (noClaim !== null) {
+      await refuse(await lift.placesBut(without), noClaim, (part) => lift.tryOut(part));
+      continue;
+    }
+    const places = [...out.keys()];
+    const refusal = await attempt(client, 'put', () => lift.putAllBut(places));
+    if (refusal === null) return out;
+    await refuse(await lift.placesBut(places), refusal, (part) => lift.put(part));
   }
 }
 
+type Put = (places: readonly string[]) => Promise<void>;
+
 /** Of rows that are refused together, those that are refused by themselves. */
-async function findRefused(client: PoolClient, lift: Lift, places: readonly string[], why: Reason): Promise<Out> {
+async function findRefused(client: PoolClient, places: readonly string[], why: Reason, put: Put): Promise<Out> {
   if (places.length === 1) return new Map([[places[0]!, why]]);
   const half = places.length >> 1;
   const all: Out = new Map();
   for (const part of [places.slice(0, half), places.slice(half)]) {
     const refusal = await attempt(client, 'try', async () => {
-      await lift.put(part);
+      await put(part);
       await client.query('ROLLBACK TO SAVEPOINT try');
     });
     if (refusal === null) continue;
-    for (const [place, reason] of await findRefused(client, lift, part, refusal)) all.set(place, reason);
+    for (const [place, reason] of await findRefused(client, part, refusal, put)) all.set(place, reason);
   }
   return all;
 }
@@ -114,11 +128,16 @@ function heldBy(table: TableShape, { name }: KeyConstraint, holder: readonly str
 }
 
 /** The rows of `relation` that a key is about: k1… and what it compares, x1…. */
-function keyed(shape: TableShape, relation: string, { parts, predicate }: KeyConstraint): string {
+function keyed(shape: TableShape, relation: string, { parts, predicate }: KeyConstraint, among = 'true'): string {
   const primary = shape.key.map(({ ident }, i) => `r.${ident} AS k${i + 1}`);
   const compared = parts.map(({ sql }, i) => `${sql} AS x${i + 1}`);
-  return `(SELECT r.ctid AS place, ${[...primary, ...compared].join(', ')} FROM ${relation} AS r${predicate === null ? '' : ` WHERE ${predicate}`})`;
+  // What the others would have for a key is never asked: it may raise.
+  const condition = predicate === null ? among : `CASE WHEN ${among} THEN ${predicate} END`;
+  return `(SELECT r.ctid AS place, ${[...primary, ...compared].join(', ')} FROM ${relation} AS r WHERE ${condition})`;
 }
+
+/** The lifted rows but for those at the places that are the first parameter. */
+const lifted = ({ table, rows }: Lift, key: KeyConstraint) => keyed(table, rows, key, 'r.ctid <> ALL ($1::tid[])');
 
 function compete({ parts, nullsEqual }: KeyConstraint, a: string, b: string): string {
   return parts
@@ -134,22 +153,23 @@ function compete({ parts, nullsEqual }: KeyConstraint, a: string, b: string): st
 const inKeyed = (alias: string) => (_: unknown, i: number) => `${alias}.k${i + 1}`;
 
 /** Standing rows that a lifted row of higher rank has a key in common with: the arguments of `moveOut`. */
-function lower({ table, rows }: Lift, key: KeyConstraint): [string, string, [], string[]] {
+function lower(lift: Lift, key: KeyConstraint, without: readonly string[]): [string, string, unknown[], string[]] {
+  const { table } = lift;
   const version = (alias: string, of: string) =>
     `${table.meta} AS ${alias} ON ${keysEqual(table, inMeta(alias), inKeyed(of))}`;
   const later = keysAfter(table, inMeta('mine_m'), inMeta('theirs_m'));
   const beaten = `beaten AS MATERIALIZED (
     SELECT DISTINCT ${table.key.map((_, i) => `theirs.k${i + 1}`).join(', ')}
-    FROM ${keyed(table, rows, key)} AS mine JOIN ${version('mine_m', 'mine')}
+    FROM ${lifted(lift, key)} AS mine JOIN ${version('mine_m', 'mine')}
       JOIN ${keyed(table, table.name, key)} AS theirs ON ${compete(key, 'mine', 'theirs')} JOIN ${version('theirs_m', 'theirs')}
     WHERE (mine_m.stamp, mine_m.origin) > (theirs_m.stamp, theirs_m.origin)
       OR (mine_m.stamp, mine_m.origin) = (theirs_m.stamp, theirs_m.origin) AND ${later})`;
-  return ['beaten AS b', keysEqual(table, inData('d'), inKeyed('b')), [], [beaten]];
+  return ['beaten AS b', keysEqual(table, inData('d'), inKeyed('b')), [without], [beaten]];
 }
 
 /** Claims that lifted rows have in common: a number for all rows of one key, or of two rows that exclude each other. */
-function sharedClaims({ table, rows }: Lift, key: KeyConstraint): string {
-  const mine = `(SELECT * FROM ${keyed(table, rows, key)} AS q WHERE q.place <> ALL ($1::tid[]))`;
+function sharedClaims(lift: Lift, key: KeyConstraint): string {
+  const mine = lifted(lift, key);
   if (key.exclusion) {
     return `WITH pair AS (
         SELECT a.place AS one, b.place AS other, a.place::text || b.place::text AS claim FROM ${mine} AS a JOIN ${mine} AS b
@@ -165,8 +185,8 @@ function sharedClaims({ table, rows }: Lift, key: KeyConstraint): string {
 }
 
 /** Lifted rows whose key a standing row has, and that row's primary key. */
-function takenClaims({ table, rows }: Lift, key: KeyConstraint): string {
+function takenClaims(lift: Lift, key: KeyConstraint): string {
+  const { table } = lift;
   return `SELECT DISTINCT ON (mine.place) mine.place::text AS place, ARRAY[${table.key.map((_, i) => `theirs.k${i + 1}::text`).join(', ')}] AS holder
-    FROM ${keyed(table, rows, key)} AS mine JOIN ${keyed(table, table.name, key)} AS theirs ON ${compete(key, 'mine', 'theirs')}
-    WHERE mine.place <> ALL ($1::tid[])`;
+    FROM ${lifted(lift, key)} AS mine JOIN ${keyed(table, table.name, key)} AS theirs ON ${compete(key, 'mine', 'theirs')}`;
 }

@@ -60,6 +60,9 @@ export class Lift {
     ]) {
       await this.client.query(statement);
     }
+    // What an index computes may raise; whether another row has it is not asked here.
+    const { rows: indexes } = await this.client.query<{ definition: string }>(indexesQuery, [this.table.oid]);
+    for (const { definition } of indexes) await this.client.query(`CREATE INDEX ON ${this.trial} USING${definition}`);
   }
 
   async drop(): Promise<void> {
@@ -117,6 +120,15 @@ export class Lift {
   async put(places: readonly string[]): Promise<void> {
     await this.client.query(
       `INSERT INTO ${this.table.name} (${this.idents}) OVERRIDING SYSTEM VALUE
+       SELECT ${this.listed('l')} FROM ${this.rows} AS l WHERE l.ctid = ANY ($1::tid[])`,
+      [places],
+    );
+  }
+
+  /** Puts the rows at these places where only what a row is by itself is looked at. */
+  async tryOut(places: readonly string[]): Promise<void> {
+    await this.client.query(
+      `INSERT INTO ${this.trial} (${this.idents}) OVERRIDING SYSTEM VALUE
        SELECT ${this.listed('l')} FROM ${this.rows} AS l WHERE l.ctid = ANY ($1::tid[])`,
       [places],
     );
@@ -189,3 +201,11 @@ const columnsQuery = `
     CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS preset
   FROM pg_attribute AS a JOIN base AS b ON b.type = a.atttypid LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`;
+
+/** Indexes over expressions and of some rows: all that comes after USING. */
+const indexesQuery = `
+  SELECT substr(pg_get_indexdef(x.indexrelid), 1 + length(format('CREATE %sINDEX %I ON %s%I.%I USING', CASE WHEN x.indisunique THEN 'UNIQUE ' END,
+    i.relname, CASE i.relkind WHEN 'I' THEN 'ONLY ' END, n.nspname, t.relname))) AS definition
+  FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_class AS t ON t.oid = x.indrelid
+    JOIN pg_namespace AS n ON n.oid = t.relnamespace
+  WHERE x.indrelid = $1 AND (x.indexprs IS NOT NULL OR x.indpred IS NOT NULL)`;
