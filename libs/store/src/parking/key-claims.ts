@@ -7,40 +7,60 @@ import type { KeyConstraint } from './constraints';
 import { byRank, type Lift, withMeta } from './lift';
 import type { Out, Reason } from './settlement';
 
-/** Lifts the standing rows that a lifted one of a higher rank has the key in common with. */
-export async function drawLower(lift: Lift, key: KeyConstraint): Promise<void> {
-  await lift.moveOut(...lower(lift, key));
+/**
+ * Lifts the standing rows that a lifted one of a higher rank has a key in common with. A lifted row for which an index cannot be computed is
+ * refused: it is added to `refused`.
+ */
+export async function drawLower(
+  client: PoolClient,
+  lift: Lift,
+  keys: readonly KeyConstraint[],
+  refused: Out,
+): Promise<void> {
+  for (;;) {
+    const without = [...refused.keys()];
+    const noClaim = await attempt(client, 'claim', async () => {
+      for (const key of keys) await lift.moveOut(...lower(lift, key, without));
+    });
+    if (noClaim === null) return;
+    const places = await lift.placesBut(without);
+    await refuse(client, lift, places, noClaim, (part) => lift.tryOut(part), refused);
+  }
 }
 
 /**
- * Puts those of a table's lifted rows into it that hold their keys and that it takes. Returns the others. A standing row that one of them
- * has a key in common with is above it (see drawLower).
+ * Puts those of a table's lifted rows into it that hold their keys and that it takes, but for those that are refused. Returns the others. A
+ * standing row that one of them has a key in common with is above it (see drawLower).
  */
-export async function settleKeys(client: PoolClient, lift: Lift, keys: readonly KeyConstraint[]): Promise<Out> {
-  const refused: Out = new Map();
-  // What else the refused rows claimed is free for others.
-  const refuse = async (part: readonly string[], why: Reason, put: Put) => {
-    const found = await findRefused(client, part, why, put);
-    if (found.size === 0)
-      throw new Error(`${lift.table.name} refuses rows together that it takes one by one: ${why.message}`);
-    for (const [place, reason] of found) refused.set(place, reason);
-  };
+export async function settleKeys(
+  client: PoolClient,
+  lift: Lift,
+  keys: readonly KeyConstraint[],
+  refused: Out,
+): Promise<Out> {
   for (;;) {
-    const without = [...refused.keys()];
-    const out: Out = new Map(refused);
-    const noClaim = await attempt(client, 'claim', async () => {
-      for (const key of keys) await lift.moveOut(...lower(lift, key, without));
-      for (const [place, reason] of await lost(client, lift, keys, without)) out.set(place, reason);
-    });
-    if (noClaim !== null) {
-      await refuse(await lift.placesBut(without), noClaim, (part) => lift.tryOut(part));
-      continue;
-    }
+    const out: Out = new Map([...(await lost(client, lift, keys, [...refused.keys()])), ...refused]);
     const places = [...out.keys()];
     const refusal = await attempt(client, 'put', () => lift.putAllBut(places));
     if (refusal === null) return out;
-    await refuse(await lift.placesBut(places), refusal, (part) => lift.put(part));
+    // What else the refused rows claimed is free for others.
+    await refuse(client, lift, await lift.placesBut(places), refusal, (part) => lift.put(part), refused);
   }
+}
+
+async function refuse(
+  client: PoolClient,
+  lift: Lift,
+  places: readonly string[],
+  why: Reason,
+  put: Put,
+  refused: Out,
+): Promise<void> {
+  const found = await findRefused(client, places, why, put);
+  if (found.size === 0) {
+    throw new Error(`${lift.table.name} refuses rows together that it takes one by one: ${why.message}`);
+  }
+  for (const [place, reason] of found) refused.set(place, reason);
 }
 
 type Put = (places: readonly string[]) => Promise<void>;

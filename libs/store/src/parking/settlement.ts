@@ -96,10 +96,10 @@ export class Settlement {
   /** Puts back what stands and parks the rest. Nothing is left of what was lifted. */
   async conclude(): Promise<Changed> {
     do {
-      for (const lift of this.lifts.values()) for (const key of this.keysOf(lift.table)) await drawLower(lift, key);
+      for (const [lift, refused] of this.out) await drawLower(this.client, lift, this.keysOf(lift.table), refused);
     } while (await this.takeWaiting());
-    for (const lift of this.lifts.values()) {
-      this.out.set(lift, await settleKeys(this.client, lift, this.keysOf(lift.table)));
+    for (const [lift, refused] of this.out) {
+      this.out.set(lift, await settleKeys(this.client, lift, this.keysOf(lift.table), refused));
     }
     while (await this.takeUnmetOut());
     let changed = noChange;
