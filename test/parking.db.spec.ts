@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { detach } from '@pgmesh/store';
-import { expectEqual, pull, settle, type StoreNode, storeNode } from './support/store-node';
+import { expectEqual, openStore, pull, settle, type StoreNode, storeNode } from './support/store-node';
 
 async function withNodes(schema: string, work: (...nodes: StoreNode[]) => Promise<void>, count = 2): Promise<void> {
   const nodes = await Promise.all(['a', 'b', 'c'].slice(0, count).map((id) => storeNode(id, schema)));
@@ -457,5 +457,23 @@ describe('A parked row', () => {
       for (let i = 0; i < 200 && (await a!.sql('SELECT FROM users')).length === 0; i++) await sleep(25);
       expect(await a!.sql('SELECT id FROM users')).toEqual([{ id: 1 }]);
       expect(told).toEqual([{ id: '1' }]);
+    }));
+
+  it('keeps its table in sharing, and its key as it is', () =>
+    withNodes(users, async (a, b) => {
+      await a!.sql(`INSERT INTO users VALUES (1, 'x', NULL)`);
+      await b!.sql(`INSERT INTO users VALUES (2, 'x', NULL); CREATE TABLE other (id int PRIMARY KEY)`);
+      await settle(a!, b!);
+      await expect(openStore(b!.db, 'b', ['other'])).rejects.toThrow(
+        /users is no longer to be shared, and 1 of its rows/,
+      );
+      await b!.sql('ALTER TABLE users DROP CONSTRAINT users_pkey, ALTER mail SET NOT NULL, ADD PRIMARY KEY (id, mail)');
+      await expect(openStore(b!.db, 'b', ['users'])).rejects.toThrow(
+        /primary key .* DELETE FROM p2p.parked WHERE table_id = 1/,
+      );
+      await b!.sql('DELETE FROM p2p.parked');
+      const reopened = await openStore(b!.db, 'b', ['users']);
+      expect(reopened.tables()).toEqual(['public.users']);
+      await reopened.close();
     }));
 });
