@@ -7,40 +7,73 @@ import type { KeyConstraint } from './constraints';
 import { byRank, type Lift, withMeta } from './lift';
 import type { Out, Reason } from './settlement';
 
-/** Lifts the standing rows that a lifted one of a higher rank has the key in common with. */
-export async function drawLower(lift: Lift, key: KeyConstraint): Promise<void> {
-  await lift.moveOut(...lower(lift, key));
+/**
+ * Lifts the standing rows that a lifted one of a higher rank has a key in common with.
+ * @param refused gets the rows that a key cannot be made of
+ */
+export async function drawLower(
+  client: PoolClient,
+  lift: Lift,
+  keys: readonly KeyConstraint[],
+  refused: Out,
+): Promise<void> {
+  await claiming(client, lift, refused, async (without) => {
+    for (const key of keys) await lift.moveOut(...lower(lift, key, without));
+  });
 }
 
 /**
  * Puts those of a table's lifted rows into it that hold their keys and that it takes. Returns the others. A standing row that one of them
  * has a key in common with is above it (see drawLower).
  */
-export async function settleKeys(client: PoolClient, lift: Lift, keys: readonly KeyConstraint[]): Promise<Out> {
-  const refused: Out = new Map();
-  // What else the refused rows claimed is free for others.
-  const refuse = async (part: readonly string[], why: Reason, put: Put) => {
-    const found = await findRefused(client, part, why, put);
-    if (found.size === 0)
-      throw new Error(`${lift.table.name} refuses rows together that it takes one by one: ${why.message}`);
-    for (const [place, reason] of found) refused.set(place, reason);
-  };
+export async function settleKeys(
+  client: PoolClient,
+  lift: Lift,
+  keys: readonly KeyConstraint[],
+  refused: Out,
+): Promise<Out> {
   for (;;) {
-    const without = [...refused.keys()];
-    const out: Out = new Map(refused);
-    const noClaim = await attempt(client, 'claim', async () => {
-      for (const key of keys) await lift.moveOut(...lower(lift, key, without));
-      for (const [place, reason] of await lost(client, lift, keys, without)) out.set(place, reason);
-    });
-    if (noClaim !== null) {
-      await refuse(await lift.placesBut(without), noClaim, (part) => lift.tryOut(part));
-      continue;
-    }
+    const losers = await claiming(client, lift, refused, (without) => lost(client, lift, keys, without));
+    const out: Out = new Map([...losers, ...refused]);
     const places = [...out.keys()];
     const refusal = await attempt(client, 'put', () => lift.putAllBut(places));
     if (refusal === null) return out;
-    await refuse(await lift.placesBut(places), refusal, (part) => lift.put(part));
+    // What else the refused rows claimed is free for others.
+    await refuse(client, lift, refused, places, refusal, (part) => lift.put(part));
   }
+}
+
+/** Does what asks for the claims of all lifted rows but the refused ones: what a row would have for a key may raise, and then the table does not take it. */
+async function claiming<T>(
+  client: PoolClient,
+  lift: Lift,
+  refused: Out,
+  work: (without: readonly string[]) => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    const without = [...refused.keys()];
+    let done: { readonly result: T } | null = null;
+    const refusal = await attempt(client, 'claim', async () => {
+      done = { result: await work(without) };
+    });
+    if (done !== null && refusal === null) return (done as { readonly result: T }).result;
+    await refuse(client, lift, refused, without, refusal!, (part) => lift.tryOut(part));
+  }
+}
+
+/** Adds those to the refused rows that are refused by themselves, of all but some. */
+async function refuse(
+  client: PoolClient,
+  lift: Lift,
+  refused: Out,
+  without: readonly string[],
+  why: Reason,
+  put: Put,
+): Promise<void> {
+  const found = await findRefused(client, await lift.placesBut(without), why, put);
+  if (found.size === 0)
+    throw new Error(`${lift.table.name} refuses rows together that it takes one by one: ${why.message}`);
+  for (const [place, reason] of found) refused.set(place, reason);
 }
 
 type Put = (places: readonly string[]) => Promise<void>;
