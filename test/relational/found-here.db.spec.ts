@@ -93,4 +93,27 @@ describe('Faults that generated relational histories have found', () => {
         expect(reasons).toEqual([{ reason: 'key' }, { reason: 'refused' }]);
       },
     ));
+
+  it('a write that meets a settlement finds its row, though it was lifted meanwhile', () =>
+    withNodes(users, 'last-write-wins', async (a, b) => {
+      await a.sql(`INSERT INTO users VALUES (1, 'x', 'one')`);
+      await settle(a, b);
+      await b.sql(`INSERT INTO users VALUES (2, 'z', 'two')`);
+      await a.sql(`INSERT INTO users VALUES (3, 'z', 'three')`);
+      await pull(a, b);
+      await b.sql(
+        `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$;
+         CREATE TRIGGER slow BEFORE INSERT ON users FOR EACH ROW WHEN (NEW.id = 9) EXECUTE FUNCTION slow(); ALTER TABLE users ENABLE ALWAYS TRIGGER slow`,
+      );
+      await a.sql(`UPDATE users SET name = 'uno' WHERE id = 1; INSERT INTO users VALUES (9, 'nine', 'nine')`);
+      const pulled = pull(a, b);
+      for (const { rows } = { rows: 'SELECT FROM pg_stat_activity WHERE wait_event = $1' }; ;) {
+        if ((await b.sql(rows, ['PgSleep'])).length > 0) break;
+      }
+      const { rowCount } = await b.db.pool.query(`UPDATE users SET name = 'eins' WHERE id = 1`);
+      expect(rowCount).toBe(1);
+      await pulled;
+      await together(a, b);
+      expect(await a.sql('SELECT name FROM users WHERE id = 1')).toEqual([{ name: 'eins' }]);
+    }));
 });

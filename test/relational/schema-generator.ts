@@ -191,7 +191,8 @@ function reference(random: Random, child: Draft, parent: Draft, name: string): R
   const targets = [parent.key, ...parent.keys.flatMap(({ referable }) => (referable ? [referable] : []))];
   const parentColumns = random.chance(0.6) ? parent.key : random.pick(targets);
   const columns = parentColumns.map((of, i) => {
-    const { type } = parent.columns.find((column) => column.name === of)!;
+    const { type: referred } = parent.columns.find((column) => column.name === of)!;
+    const type = referred === 'numeric' && random.chance(0.3) ? 'int' : referred;
     const there = child.columns.filter((column) => column.type === type && !(child === parent && column.name === of));
     if (there.length > 0 && random.chance(0.3)) return random.pick(there).name;
     const added: Column = {

@@ -17,11 +17,19 @@ export interface Change {
 type Place = string;
 const placeOf = ({ table, key }: { table: string; key: string }): Place => `${table} ${key}`;
 
+/** What a parked row waits for: a row that has its key, or the values that it refers to; the place of the parent where those are its primary key. */
+type Awaited =
+  | { readonly reason: 'key'; readonly place: Place }
+  | { readonly reason: 'reference'; readonly table: string; readonly place: Place | null };
+
 /** A node without a database: versions, and of them the rows that stand, kept up step by step as the store does (docs/parking.md). */
 export class SimulatedNode {
   readonly states = new Map<Place, readonly RowVersion[]>();
   readonly entrants = new Map<Place, Entrant>();
   readonly standing = new Map<Place, Entrant>();
+  private readonly parked = new Map<Place, Awaited>();
+  /** What users have written since it was last looked after. */
+  private readonly written = new Set<Place>();
 
   constructor(
     private readonly core: Parts,
@@ -50,6 +58,8 @@ export class SimulatedNode {
       const past = this.core.pastOfWrite(state, origin);
       this.states.set(place, [{ stamp, origin, priority, past, deleted: row === null, image: row }]);
       this.enter(table, key);
+      this.parked.delete(place);
+      this.written.add(place);
       const entered = this.entrants.get(place);
       if (entered) this.standing.set(place, entered);
       else this.standing.delete(place);
@@ -69,7 +79,14 @@ export class SimulatedNode {
       this.enter(place.slice(0, space), place.slice(space + 1));
       changed.add(place);
     }
-    this.settle(changed);
+    this.settle(changed, new Set());
+  }
+
+  /** Looks after what users have written. */
+  keepUp(): void {
+    const written = new Set(this.written);
+    this.written.clear();
+    this.settle(new Set(), written);
   }
 
   private enter(table: string, key: string): void {
@@ -79,29 +96,47 @@ export class SimulatedNode {
     else this.entrants.delete(place);
   }
 
-  /** Lift, draw, hold, put, refer: only what is parked, what has changed, and what they touch, is looked at. */
-  settle(changed: ReadonlySet<Place>): void {
-    const { standing, entrants } = this;
+  /** Lift, draw, hold, put, refer: only what has changed, what it touches, and what waits for that, is looked at. */
+  private settle(changed: ReadonlySet<Place>, touched: ReadonlySet<Place>): void {
+    const { standing, parked } = this;
     const gone = new Map<Place, Entrant>();
-    const lifted = new Set<Place>([...changed, ...[...entrants.keys()].filter((place) => !standing.has(place))]);
+    const lifted = new Set<Place>();
     const lift = (place: Place) => {
       const stood = standing.get(place);
       if (stood) gone.set(place, stood);
       standing.delete(place);
+      parked.delete(place);
       lifted.add(place);
     };
-    for (const place of lifted) lift(place);
-    for (const table of this.schema.tables) {
-      for (const { collide } of table.keys) {
-        const mine = this.liftedOf(lifted, table.name);
-        for (const [place, one] of [...standing]) {
-          if (one.table !== table.name) continue;
-          if (mine.some((other) => collide(other.row, one.row) && byRank(table, other, one) > 0)) lift(place);
+    for (const place of changed) lift(place);
+    for (let waiting: Place[] = []; ;) {
+      for (const place of waiting) lift(place);
+      for (const table of this.schema.tables) {
+        for (const { collide } of table.keys) {
+          const mine = this.liftedOf(lifted, table.name);
+          for (const [place, one] of [...standing]) {
+            if (one.table !== table.name) continue;
+            if (mine.some((other) => collide(other.row, one.row) && byRank(table, other, one) > 0)) lift(place);
+          }
         }
       }
-      this.hold(table.name, lifted);
+      waiting = this.waitingFor(new Set([...lifted, ...touched]));
+      if (waiting.length === 0) break;
     }
+    for (const { name } of this.schema.tables) this.hold(name, lifted);
     while (this.takeUnmetOut(lifted, gone, lift));
+  }
+
+  /** The parked rows whose lot may be another since these rows have changed. */
+  private waitingFor(changed: ReadonlySet<Place>): Place[] {
+    const tables = new Set([...changed].map((place) => place.slice(0, place.indexOf(' '))));
+    return [...this.parked].flatMap(([place, awaited]) => {
+      if (awaited.place !== null && changed.has(awaited.place)) return [place];
+      if (awaited.reason === 'key') return [];
+      const own = tableOf(this.schema, place.slice(0, place.indexOf(' ')));
+      const claims = own.keys.length > 0 && tables.has(own.name);
+      return claims || (awaited.place === null && tables.has(awaited.table)) ? [place] : [];
+    });
   }
 
   private liftedOf(lifted: ReadonlySet<Place>, table: string): Entrant[] {
@@ -114,6 +149,7 @@ export class SimulatedNode {
     const others = [...this.standing.values()].filter((one) => one.table === name);
     const claims = mine.map((): string[] => []);
     const taken = mine.map((): string[] => []);
+    const holdersOutside = new Map<string, Place>();
     for (const [k, { collide }] of table.keys.entries()) {
       for (const [i, one] of mine.entries()) {
         for (let j = i + 1; j < mine.length; j++) {
@@ -121,11 +157,21 @@ export class SimulatedNode {
           claims[i]!.push(`${k} ${i} ${j}`);
           claims[j]!.push(`${k} ${i} ${j}`);
         }
-        if (others.some((other) => collide(one.row, other.row))) taken[i]!.push(`${k} taken`);
+        const other = others.find(({ row }) => collide(one.row, row));
+        if (!other) continue;
+        taken[i]!.push(`${k} taken`);
+        holdersOutside.set(`${i} ${k} taken`, placeOf(other));
       }
     }
     const losses = this.core.holders(mine.map((_, i) => ({ claims: claims[i]!, taken: taken[i]! })));
-    for (const [i, loss] of losses.entries()) if (loss === null) this.standing.set(placeOf(mine[i]!), mine[i]!);
+    for (const [i, loss] of losses.entries()) {
+      const place = placeOf(mine[i]!);
+      if (loss === null) this.standing.set(place, mine[i]!);
+      else {
+        const holder = loss.holder === null ? holdersOutside.get(`${i} ${loss.claim}`)! : placeOf(mine[loss.holder]!);
+        this.parked.set(place, { reason: 'key', place: holder });
+      }
+    }
   }
 
   private takeUnmetOut(lifted: Set<Place>, gone: ReadonlyMap<Place, Entrant>, lift: (place: Place) => void): boolean {
@@ -142,7 +188,13 @@ export class SimulatedNode {
             (lifted.has(place) || left.includes(JSON.stringify(valuesOf(table, reference.columns, one.row)))) &&
             !isReferenceMet(this.schema, reference, one, this.standing.values()),
         );
-        for (const [place] of out) lift(place);
+        for (const [place, one] of out) {
+          lift(place);
+          const isPrimary = reference.parentColumns.join() === parent.key.join();
+          const wanted = JSON.stringify(valuesOf(table, reference.columns, one.row));
+          const awaited = isPrimary ? placeOf({ table: parent.name, key: wanted }) : null;
+          this.parked.set(place, { reason: 'reference', table: parent.name, place: awaited });
+        }
         found ||= out.length > 0;
       }
     }

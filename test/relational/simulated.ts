@@ -28,13 +28,15 @@ export function simulate(seed: number, parts: Parts = core): string | null {
     }
     const other = nodes[(at + random.between(1, 2)) % 3]!;
     const whole = random.chance(0.6);
+    if (random.chance(0.5)) node.keepUp();
     node.merge([...other.states].filter(() => whole || random.chance(0.5)));
+    node.keepUp();
     const fault = node.faultOfRule();
     if (fault) return `after step ${step}: ${fault}`;
   }
   for (const to of [...nodes, ...nodes]) for (const from of nodes) if (from !== to) to.merge(from.states);
   // What local writes have made possible is looked after without a window, too.
-  for (const node of nodes) node.settle(new Set());
+  for (const node of nodes) node.keepUp();
   return faultTogether(schema, nodes, acknowledged);
 }
 

@@ -8,8 +8,8 @@ import { byRank, type Lift, withMeta } from './lift';
 import type { Out, Reason } from './settlement';
 
 /**
- * Lifts the standing rows that a lifted one of a higher rank has a key in common with. A lifted row for which an index cannot be computed is
- * refused: it is added to `refused`.
+ * Lifts the standing rows that a lifted one of a higher rank has a key in common with.
+ * @param refused gets the rows that a key cannot be made of
  */
 export async function drawLower(
   client: PoolClient,
@@ -17,20 +17,14 @@ export async function drawLower(
   keys: readonly KeyConstraint[],
   refused: Out,
 ): Promise<void> {
-  for (;;) {
-    const without = [...refused.keys()];
-    const noClaim = await attempt(client, 'claim', async () => {
-      for (const key of keys) await lift.moveOut(...lower(lift, key, without));
-    });
-    if (noClaim === null) return;
-    const places = await lift.placesBut(without);
-    await refuse(client, lift, places, noClaim, (part) => lift.tryOut(part), refused);
-  }
+  await claiming(client, lift, refused, async (without) => {
+    for (const key of keys) await lift.moveOut(...lower(lift, key, without));
+  });
 }
 
 /**
- * Puts those of a table's lifted rows into it that hold their keys and that it takes, but for those that are refused. Returns the others. A
- * standing row that one of them has a key in common with is above it (see drawLower).
+ * Puts those of a table's lifted rows into it that hold their keys and that it takes. Returns the others. A standing row that one of them
+ * has a key in common with is above it (see drawLower).
  */
 export async function settleKeys(
   client: PoolClient,
@@ -39,27 +33,46 @@ export async function settleKeys(
   refused: Out,
 ): Promise<Out> {
   for (;;) {
-    const out: Out = new Map([...(await lost(client, lift, keys, [...refused.keys()])), ...refused]);
+    const losers = await claiming(client, lift, refused, (without) => lost(client, lift, keys, without));
+    const out: Out = new Map([...losers, ...refused]);
     const places = [...out.keys()];
     const refusal = await attempt(client, 'put', () => lift.putAllBut(places));
     if (refusal === null) return out;
     // What else the refused rows claimed is free for others.
-    await refuse(client, lift, await lift.placesBut(places), refusal, (part) => lift.put(part), refused);
+    await refuse(client, lift, refused, places, refusal, (part) => lift.put(part));
   }
 }
 
+/** Does what asks for the claims of all lifted rows but the refused ones: what a row would have for a key may raise, and then the table does not take it. */
+async function claiming<T>(
+  client: PoolClient,
+  lift: Lift,
+  refused: Out,
+  work: (without: readonly string[]) => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    const without = [...refused.keys()];
+    let done: { readonly result: T } | null = null;
+    const refusal = await attempt(client, 'claim', async () => {
+      done = { result: await work(without) };
+    });
+    if (done !== null && refusal === null) return (done as { readonly result: T }).result;
+    await refuse(client, lift, refused, without, refusal!, (part) => lift.tryOut(part));
+  }
+}
+
+/** Adds those to the refused rows that are refused by themselves, of all but some. */
 async function refuse(
   client: PoolClient,
   lift: Lift,
-  places: readonly string[],
+  refused: Out,
+  without: readonly string[],
   why: Reason,
   put: Put,
-  refused: Out,
 ): Promise<void> {
-  const found = await findRefused(client, places, why, put);
-  if (found.size === 0) {
+  const found = await findRefused(client, await lift.placesBut(without), why, put);
+  if (found.size === 0)
     throw new Error(`${lift.table.name} refuses rows together that it takes one by one: ${why.message}`);
-  }
   for (const [place, reason] of found) refused.set(place, reason);
 }
 

@@ -34,9 +34,12 @@ export class Lift {
     this.idents = table.columns.map(({ ident }) => ident).join(', ');
   }
 
-  /** @throws ShapeChanged: of a column that we do not know, rows would come back without their values */
+  /**
+   * Writers of the table wait until the end: a row that is put back is another one to a statement that has waited for it, which would change nothing.
+   * @throws ShapeChanged: of a column that we do not know, rows would come back without their values
+   */
   static async open(client: PoolClient, table: TableShape): Promise<Lift> {
-    await client.query(`LOCK TABLE ${table.name} IN ROW EXCLUSIVE MODE`);
+    await client.query(`LOCK TABLE ${table.name} IN EXCLUSIVE MODE`);
     await assertShapes(client, [table]);
     const { rows: columns } = await client.query<LiftedColumn>(columnsQuery, [table.oid]);
     const presets = columns.flatMap(({ ident, preset }) => (preset === null ? [] : [[ident, preset] as const]));
