@@ -67,7 +67,8 @@ export class PausedTables {
 
   /** Whether a window failed for one of its tables alone: that is left out from now on, and the others go on. */
   refused(peer: string, direction: Direction, error: unknown): boolean {
-    if (!(error instanceof Problem) || error.code !== 'unknown_column') return false;
+    if (!(error instanceof Problem) || (error.code !== 'unknown_column' && error.code !== 'invalid_value'))
+      return false;
     const { table, column } = error.extra;
     if (typeof table !== 'string' || !this.flowing(peer, direction).includes(table)) return false;
     const paused: PausedTable = {

@@ -4,7 +4,7 @@ import type { Knowledge, Position, Snapshot } from '@pgmesh/core';
 import { type Frame, FrameError, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { ConflictNote } from '../conflicts/view';
 import type { Connections } from '../connections';
-import { rethrowAway, sqlState } from '../database';
+import { refusesRow, rethrowAway, sqlState } from '../database';
 import type { Changed } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import { assertConstraints, otherConstraints } from '../parking/watch';
@@ -28,6 +28,7 @@ import {
 import { metaKeys } from '../keys';
 import { versionsSince } from '../feed/window-query';
 import { isInTheWay, refused, retried } from './refusal';
+import { Unreadable } from './unreadable';
 import { copyStages, literalStage, type Target, targetOf } from './stage';
 
 export type Applied =
@@ -150,7 +151,7 @@ export class PostgresInbox {
       }
     } catch (error) {
       await this.lookAgain([target], error);
-      return refused(error);
+      return refused(refusesRow(sqlState(error)) ? new Unreadable(target.shape.name, error as Error) : error);
     }
     if (count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
   }
@@ -182,7 +183,7 @@ export class PostgresInbox {
         return this.applied(head, await merge.commit(end));
       } catch (error) {
         await client.query('ROLLBACK');
-        const state = sqlState(error);
+        const state = sqlState(error instanceof Unreadable ? error.cause : error);
         if (!settling && (error instanceof MustSettle || isInTheWay(state, careful))) {
           settling = true;
           continue;
@@ -199,7 +200,7 @@ export class PostgresInbox {
         } else if (state === otherConstraints) {
           await this.shapes.refresh();
         } else if (!retried.has(state ?? '')) {
-          await this.lookAgain(stages, error);
+          await this.lookAgain(stages, error instanceof Unreadable ? error.cause : error);
           return refused(error);
         }
         await sleep(Math.random() * 20 * 2 ** attempt);

@@ -2,6 +2,7 @@ import { feedName, type Position } from '@pgmesh/core';
 import type { EndFrame, WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { type ConflictNote, noteOf } from '../conflicts/view';
+import { refusesRow, sqlState } from '../database';
 import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '../parking/watch';
 import { type Changed, noChange } from '../parking/record';
 import { Settlement } from '../parking/settlement';
@@ -11,7 +12,8 @@ import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
 import type { Crowd } from './crowd';
 import type { Judge } from './judge';
-import { StageMerge } from './merge';
+import { type Merged, StageMerge } from './merge';
+import { Unreadable } from './unreadable';
 import { notedMost } from './resolve';
 import type { Stage } from './stage';
 
@@ -110,10 +112,11 @@ export class MergeTransaction {
   }
 
   async merge(stage: Stage): Promise<void> {
-    const opened = this.opened.get(stage);
-    const merged = opened
-      ? await opened.merge.conclude(this.client, opened.results)
-      : await this.open((await this.settlement?.liftStage(stage)) ?? stage).run(this.client);
+    const merged = await this.mergeStage(stage).catch((error: unknown) => {
+      // Nothing is in the way of a lifted row but what it is itself: its values cannot even be read.
+      if (this.settlement && refusesRow(sqlState(error))) throw new Unreadable(stage.shape.name, error as Error);
+      throw error;
+    });
     const { name, id } = stage.shape;
     this.tableIds.add(id);
     this.rows += stage.count;
@@ -142,6 +145,12 @@ export class MergeTransaction {
     await burst(this.client, [versioned, ...constraints, own, ...moved, ...this.counters, { text: 'COMMIT' }]);
     const { rows, changed, conflicts, noted, tables, parking } = this;
     return { rows, changed, conflicts, noted, tables, parking, position };
+  }
+
+  private async mergeStage(stage: Stage): Promise<Merged> {
+    const opened = this.opened.get(stage);
+    if (opened) return opened.merge.conclude(this.client, opened.results);
+    return this.open((await this.settlement?.liftStage(stage)) ?? stage).run(this.client);
   }
 
   private open(stage: Stage): StageMerge {

@@ -3,6 +3,7 @@ import { refusesRow, sqlState } from '../database';
 import { unmetReference, unsettled } from '../parking/watch';
 import { Collision } from './merge';
 import { unversioned } from './merge-transaction';
+import { Unreadable } from './unreadable';
 
 /** Values that the table, its constraints, domains and triggers do not take, or that are too large for PostgreSQL. */
 const refusals = /^(0A|20|21|22|23|2F|38|39|42|44|54|P0)/;
@@ -21,6 +22,15 @@ export function refused(error: unknown): never {
   const state = sqlState(error);
   const { message, table, column, constraint } = error as { message: string } & Record<string, string | undefined>;
   const where = { table, column, constraint };
+  if (error instanceof Unreadable) {
+    throw new Problem(
+      'invalid_value',
+      `${error.table} has values that cannot be read here: ${error.message}. Nothing of the window was applied; other tables go on. Make the ` +
+        `types the same on both nodes.`,
+      { table: error.table },
+      { cause: error.cause },
+    );
+  }
   if (error instanceof Collision) {
     throw new Problem('busy', `${message} each time it was tried. It is tried again.`, {}, { cause: error });
   }
