@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { detach } from '@pgmesh/store';
-import { expectEqual, pull, settle, type StoreNode, storeNode } from './support/store-node';
+import { expectEqual, openStore, pull, settle, type StoreNode, storeNode } from './support/store-node';
 
 async function withNodes(schema: string, work: (...nodes: StoreNode[]) => Promise<void>, count = 2): Promise<void> {
   const nodes = await Promise.all(['a', 'b', 'c'].slice(0, count).map((id) => storeNode(id, schema)));
@@ -351,6 +351,28 @@ describe('Rows that a table does not take', () => {
       expect(await parked(b!)).toEqual([]);
     }));
 
+  it('trap 39: is tried again by itself after NOT NULL, a domain or a trigger has let go of it', () =>
+    withNodes(`CREATE DOMAIN short AS text; CREATE TABLE t (id int PRIMARY KEY, a short, b text)`, async (a, b) => {
+      await b!
+        .sql(`ALTER DOMAIN short ADD CONSTRAINT four CHECK (length(value) < 4); ALTER TABLE t ALTER b SET NOT NULL;
+        CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 3 THEN RAISE EXCEPTION 'not three'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no(); ALTER TABLE t ENABLE ALWAYS TRIGGER no`);
+      await a!.sql(`INSERT INTO t VALUES (1, 'a', NULL), (2, 'long', 'b'), (3, 'a', 'b')`);
+      await pull(a!, b!);
+      for (const [id, statement] of [
+        [1, 'ALTER TABLE t ALTER b DROP NOT NULL'],
+        [2, 'ALTER DOMAIN short DROP CONSTRAINT four'],
+        [3, 'ALTER TABLE t DISABLE TRIGGER no'],
+      ] as const) {
+        await b!.store.settleParked();
+        expect(await parked(b!)).toHaveLength(4 - id);
+        await b!.sql(statement);
+        await b!.store.keepUp();
+        for (let i = 0; i < 400 && (await b!.sql('SELECT FROM t')).length < id; i++) await sleep(25);
+        expect(await b!.sql('SELECT id FROM t ORDER BY id')).toHaveLength(id);
+      }
+    }));
+
   it('trap 39: domains, lengths, triggers that raise and values out of range', () =>
     withNodes(
       `CREATE DOMAIN short AS text; CREATE TABLE t (id int PRIMARY KEY, a short, b text, c numeric(9, 2))`,
@@ -435,5 +457,23 @@ describe('A parked row', () => {
       for (let i = 0; i < 200 && (await a!.sql('SELECT FROM users')).length === 0; i++) await sleep(25);
       expect(await a!.sql('SELECT id FROM users')).toEqual([{ id: 1 }]);
       expect(told).toEqual([{ id: '1' }]);
+    }));
+
+  it('keeps its table in sharing, and its key as it is', () =>
+    withNodes(users, async (a, b) => {
+      await a!.sql(`INSERT INTO users VALUES (1, 'x', NULL)`);
+      await b!.sql(`INSERT INTO users VALUES (2, 'x', NULL); CREATE TABLE other (id int PRIMARY KEY)`);
+      await settle(a!, b!);
+      await expect(openStore(b!.db, 'b', ['other'])).rejects.toThrow(
+        /users is no longer to be shared, and 1 of its rows/,
+      );
+      await b!.sql('ALTER TABLE users DROP CONSTRAINT users_pkey, ALTER mail SET NOT NULL, ADD PRIMARY KEY (id, mail)');
+      await expect(openStore(b!.db, 'b', ['users'])).rejects.toThrow(
+        /primary key .* DELETE FROM p2p.parked WHERE table_id = 1/,
+      );
+      await b!.sql('DELETE FROM p2p.parked');
+      const reopened = await openStore(b!.db, 'b', ['users']);
+      expect(reopened.tables()).toEqual(['public.users']);
+      await reopened.close();
     }));
 });

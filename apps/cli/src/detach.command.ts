@@ -19,5 +19,5 @@ function losing({ table, parked, versions }: Hidden): string {
     ...(parked > 0 ? [`${parked} parked row(s)`] : []),
     ...(versions > 0 ? [`${versions} version(s) of rows in conflict`] : []),
   ];
-  return `Warning: ${table} does not show ${lost.join(' and ')}: this database no longer has them. Other nodes still do.`;
+  return `Warning: ${table} does not show ${lost.join(' and ')}: this database loses them. Other nodes keep what was exchanged.`;
 }

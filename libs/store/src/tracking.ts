@@ -69,8 +69,16 @@ export async function findUnfit(
   return shapes.filter((_, i) => !rows[0]!.fit[i]);
 }
 
-/** Takes a table out of capture: triggers, function, metadata. Its rows stay as they are. */
-export async function untrack(db: Queryable, { id }: Pick<TableShape, 'id'>): Promise<void> {
+/**
+ * Takes a table out of capture: triggers, function, metadata. Its rows stay as they are.
+ * @throws Error with the remedy where rows of it are parked, which are nowhere else in the database
+ */
+export async function untrack(db: Queryable, { id, name }: Pick<TableShape, 'id' | 'name'>): Promise<void> {
+  await assertNoneParked(db, id, `${name} is no longer to be shared`);
+  await forget(db, id);
+}
+
+async function forget(db: Queryable, id: number): Promise<void> {
   await db.query(`DROP FUNCTION IF EXISTS ${capture({ id })}() CASCADE`);
   await db.query(`DROP FUNCTION IF EXISTS ${fits({ id })}(regclass)`);
   await dropHas(db, { id });
@@ -90,7 +98,7 @@ export async function forgetDropped(pool: Pool): Promise<string[]> {
   return inTransaction(pool, 'BEGIN', async (client) => {
     await client.query('LOCK TABLE p2p.tracked_table IN SHARE ROW EXCLUSIVE MODE');
     const { rows } = await client.query<{ id: number; name: string }>(`SELECT t.id, t.name ${dropped}`);
-    for (const { id } of rows) await untrack(client, { id });
+    for (const { id } of rows) await forget(client, id);
     return rows.map(({ name }) => name);
   });
 }
@@ -115,6 +123,18 @@ async function dropHas(db: Queryable, { id }: Pick<TableShape, 'id'>, kept: stri
     [`has_${id}`, kept],
   );
   for (const { signature } of rows) await db.query(`DROP FUNCTION ${signature}`);
+}
+
+async function assertNoneParked(db: Queryable, id: number, why: string): Promise<void> {
+  const { rows } = await db.query<{ parked: number }>('SELECT count(*) AS parked FROM p2p.parked WHERE table_id = $1', [
+    id,
+  ]);
+  const { parked } = rows[0]!;
+  if (parked === 0) return;
+  throw new Error(
+    `${why}, and ${parked} of its rows are parked: they are nowhere else in this database. Undo it and decide them (GET /p2p/parked), ` +
+      `or give them up: DELETE FROM p2p.parked WHERE table_id = ${id};`,
+  );
 }
 
 /** What is recorded of a table's rows apart from their versions. */
@@ -152,6 +172,7 @@ async function followKey(client: PoolClient, shape: TableShape, moved: boolean):
   const kept = `SELECT to_regclass('${shape.history}') IS NOT NULL AS found`;
   const history = (await client.query<{ found: boolean }>(kept)).rows[0]!.found;
   if (moved || rows.length !== shape.key.length) {
+    await assertNoneParked(client, shape.id, `The primary key of ${shape.name} is of other columns now`);
     await client.query(`DROP TABLE ${shape.meta}`);
     await client.query('UPDATE p2p.tracked_table SET tracked_at = clock_timestamp() WHERE id = $1', [shape.id]);
     await forgetRows(client, shape.id);

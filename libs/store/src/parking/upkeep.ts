@@ -44,9 +44,8 @@ export class ParkingUpkeep {
   }
 
   /** Tries all parked rows anew, whether or not anything has changed that is seen from here. */
-  async tryAll(): Promise<Changed> {
-    this.seen = null;
-    return this.look();
+  tryAll(): Promise<Changed> {
+    return this.look(true);
   }
 
   async stop(): Promise<void> {
@@ -68,15 +67,16 @@ export class ParkingUpkeep {
       });
   }
 
-  private async look(): Promise<Changed> {
+  /** @param all whether or not there is news: another look may be under way, from before what is asked for */
+  private async look(all = false): Promise<Changed> {
     const { rows } = await this.pool.query<{ id: number }>(parkedTables);
     this.idle = rows.length === 0;
     if (this.idle) return noChange;
     const parked = rows.map(({ id }) => id);
     const tables = connected(this.shapes.constraints, parked);
     const present = await this.present(tables);
-    if (!(await this.isNews(tables, present))) return noChange;
-    const since = this.seen?.definitions === present.definitions ? this.seen.at : null;
+    if (!all && !(await this.isNews(tables, present))) return noChange;
+    const since = !all && this.seen?.definitions === present.definitions ? this.seen.at : null;
     const changed = await this.settle(new Set(parked), since);
     this.seen = present;
     return changed;
@@ -92,7 +92,12 @@ export class ParkingUpkeep {
            WHERE a.attrelid = ANY ($1) AND a.attnotnull),
          (SELECT string_agg(d.oid || ' ' || pg_get_expr(d.adbin, d.adrelid), ' ' ORDER BY d.oid) FROM pg_attrdef AS d WHERE d.adrelid = ANY ($1)),
          (SELECT string_agg(c.oid || ' ' || pg_get_constraintdef(c.oid), ' ' ORDER BY c.oid) FROM pg_constraint AS c WHERE c.conrelid = ANY ($1)),
-         (SELECT string_agg(x.indexrelid::text, ' ' ORDER BY x.indexrelid) FROM pg_index AS x WHERE x.indrelid = ANY ($1))) AS definitions`,
+         (SELECT string_agg(x.indexrelid::text, ' ' ORDER BY x.indexrelid) FROM pg_index AS x WHERE x.indrelid = ANY ($1)),
+         (SELECT string_agg(a.attrelid || ' ' || a.attnum, ' ' ORDER BY a.attrelid, a.attnum) FROM pg_attribute AS a
+          WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND a.attnotnull),
+         (SELECT string_agg(format('%s %s', t.oid, t.tgenabled), ' ' ORDER BY t.oid) FROM pg_trigger AS t WHERE t.tgrelid = ANY ($1) AND NOT t.tgisinternal),
+         (SELECT string_agg(c.oid || ' ' || pg_get_constraintdef(c.oid), ' ' ORDER BY c.oid) FROM pg_constraint AS c
+          WHERE c.contypid IN (SELECT a.atttypid FROM pg_attribute AS a WHERE a.attrelid = ANY ($1)))) AS definitions`,
       [oids],
     );
     const { snapshot, definitions } = rows[0]!;
