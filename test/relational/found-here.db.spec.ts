@@ -116,4 +116,18 @@ describe('Faults that generated relational histories have found', () => {
       await together(a, b);
       expect(await a.sql('SELECT name FROM users WHERE id = 1')).toEqual([{ name: 'eins' }]);
     }));
+
+  it('a row for which a key cannot be computed does not stop its window, though the table is empty', () =>
+    withNodes(
+      'CREATE TABLE t (id int PRIMARY KEY, n int, m int, EXCLUDE USING gist (int4range(n, m) WITH &&))',
+      'last-write-wins',
+      async (a, b) => {
+        await a.sql('ALTER TABLE t DROP CONSTRAINT t_int4range_excl');
+        await a.sql('INSERT INTO t VALUES (1, 5, 1), (2, 1, 2), (3, 1, 3)');
+        await pull(a, b);
+        expect(await b.sql('SELECT id FROM t')).toEqual([{ id: 3 }]);
+        const reasons = await b.sql('SELECT reason FROM p2p.parked ORDER BY key');
+        expect(reasons).toEqual([{ reason: 'refused' }, { reason: 'key' }]);
+      },
+    ));
 });

@@ -72,9 +72,8 @@ export async function pull(
     if (applied.outcome !== 'applied') throw new Error(`The window did not connect: ${JSON.stringify(applied.head)}`);
     rows += applied.rows;
     last = request.kind;
-    // Tables are copied one group after the other.
-    const copying = nextRequest(applied.position, epoch, shared, 'window')?.kind === 'copy';
-    if (request.kind === 'window' && !window.head.more && !copying) return rows;
+    const isCopying = nextRequest(applied.position, epoch, shared, 'window', to.store.references())?.kind === 'copy';
+    if (request.kind === 'window' && !window.head.more && !isCopying) return rows;
   }
   throw new Error('The pull came to no end');
 }

@@ -96,12 +96,10 @@ export class Settlement {
   /** Puts back what stands and parks the rest. Nothing is left of what was lifted. */
   async conclude(): Promise<Changed> {
     do {
-      for (const lift of this.lifts.values()) {
-        await drawLower(this.client, lift, this.keysOf(lift.table), this.out.get(lift)!);
-      }
+      for (const [lift, refused] of this.out) await drawLower(this.client, lift, this.keysOf(lift.table), refused);
     } while (await this.takeWaiting());
-    for (const lift of this.lifts.values()) {
-      this.out.set(lift, await settleKeys(this.client, lift, this.keysOf(lift.table), this.out.get(lift)!));
+    for (const [lift, refused] of this.out) {
+      this.out.set(lift, await settleKeys(this.client, lift, this.keysOf(lift.table), refused));
     }
     while (await this.takeUnmetOut());
     let changed = noChange;
