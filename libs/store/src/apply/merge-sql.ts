@@ -132,12 +132,13 @@ export function renumbering(
   from: string,
   condition: string,
   value: (column: Column) => string,
+  withs?: string,
 ): string | null {
   const drawn = columns.filter((column) => column.always && !shape.key.some(({ name }) => name === column.name));
   if (drawn.length === 0) return null;
   const differs = drawn.map((column) => `d.${column.ident} IS DISTINCT FROM ${value(column)}`).join(' OR ');
   const kept = shape.columns.map((column) => (drawn.includes(column) ? value(column) : `d.${column.ident}`));
-  return `WITH moved AS (DELETE FROM ${shape.relation} AS d USING ${from} WHERE ${condition} AND (${differs})
+  return `WITH ${withs === undefined ? '' : `${withs}, `}moved AS (DELETE FROM ${shape.relation} AS d USING ${from} WHERE ${condition} AND (${differs})
       RETURNING ${kept.map((sql, i) => `${sql} AS c${i + 1}`).join(', ')})
     INSERT INTO ${shape.relation} (${shape.columns.map(({ ident }) => ident).join(', ')}) OVERRIDING SYSTEM VALUE
     SELECT ${kept.map((_, i) => `w.c${i + 1}`).join(', ')} FROM moved AS w`;

@@ -18,7 +18,7 @@ export async function drawLower(
   refused: Out,
 ): Promise<void> {
   await claiming(client, lift, refused, async (without) => {
-    for (const key of keys) await lift.moveOut(...lower(lift, key, without));
+    for (const key of keys) await lift.lift(...lower(lift, key, without));
   });
 }
 
@@ -39,7 +39,7 @@ export async function settleKeys(
     const refusal = await attempt(client, 'put', () => lift.putAllBut(places));
     if (refusal === null) return out;
     // What else the refused rows claimed is free for others.
-    await refuse(client, lift, refused, places, refusal, (part) => lift.put(part));
+    await refuse(client, lift, refused, places, refusal, (part) => lift.tryPut(part));
   }
 }
 
@@ -160,17 +160,24 @@ function heldBy(table: TableShape, { name }: KeyConstraint, holder: readonly str
   return { reason: 'key', constraint: name, message, waits_for: { table: table.name, key } };
 }
 
-/** The rows of `relation` that a key is about: k1… and what it compares, x1…. */
-function keyed(shape: TableShape, relation: string, { parts, predicate }: KeyConstraint, among = 'true'): string {
+/** The rows of `relation` for which `among` holds that a key is about: k1… and what it compares, x1…. */
+function keyed(shape: TableShape, relation: string, { parts }: KeyConstraint, among: string): string {
   const primary = shape.key.map(({ ident }, i) => `r.${ident} AS k${i + 1}`);
   const compared = parts.map(({ sql }, i) => `${sql} AS x${i + 1}`);
-  // What the others would have for a key is never asked: it may raise.
-  const condition = predicate === null ? among : `CASE WHEN ${among} THEN ${predicate} END`;
-  return `(SELECT r.ctid AS place, ${[...primary, ...compared].join(', ')} FROM ${relation} AS r WHERE ${condition})`;
+  return `(SELECT r.ctid AS place, ${[...primary, ...compared].join(', ')} FROM ${relation} AS r WHERE ${among})`;
 }
 
-/** The lifted rows but for those at the places that are the first parameter. */
-const lifted = ({ table, rows }: Lift, key: KeyConstraint) => keyed(table, rows, key, 'r.ctid <> ALL ($1::tid[])');
+/** The standing rows: in the very words of the index, so that it is used. */
+function standing(lift: Lift, key: KeyConstraint): string {
+  const { table } = lift;
+  return keyed(table, table.name, key, `${key.predicate ?? 'true'} AND ${lift.stands('r')}`);
+}
+
+/** The lifted rows but for those at the places that are the first parameter: what these would have for a key is never asked, for it may raise. */
+function lifted({ table, rows }: Lift, key: KeyConstraint): string {
+  const others = 'r.ctid <> ALL ($1::tid[])';
+  return keyed(table, rows, key, key.predicate === null ? others : `CASE WHEN ${others} THEN ${key.predicate} END`);
+}
 
 function compete({ parts, nullsEqual }: KeyConstraint, a: string, b: string): string {
   return parts
@@ -185,7 +192,7 @@ function compete({ parts, nullsEqual }: KeyConstraint, a: string, b: string): st
 
 const inKeyed = (alias: string) => (_: unknown, i: number) => `${alias}.k${i + 1}`;
 
-/** Standing rows that a lifted row of higher rank has a key in common with: the arguments of `moveOut`. */
+/** Standing rows that a lifted row of higher rank has a key in common with: the arguments of `lift`. */
 function lower(lift: Lift, key: KeyConstraint, without: readonly string[]): [string, string, unknown[], string[]] {
   const { table } = lift;
   const version = (alias: string, of: string) =>
@@ -194,7 +201,7 @@ function lower(lift: Lift, key: KeyConstraint, without: readonly string[]): [str
   const beaten = `beaten AS MATERIALIZED (
     SELECT DISTINCT ${table.key.map((_, i) => `theirs.k${i + 1}`).join(', ')}
     FROM ${lifted(lift, key)} AS mine JOIN ${version('mine_m', 'mine')}
-      JOIN ${keyed(table, table.name, key)} AS theirs ON ${compete(key, 'mine', 'theirs')} JOIN ${version('theirs_m', 'theirs')}
+      JOIN ${standing(lift, key)} AS theirs ON ${compete(key, 'mine', 'theirs')} JOIN ${version('theirs_m', 'theirs')}
     WHERE (mine_m.stamp, mine_m.origin) > (theirs_m.stamp, theirs_m.origin)
       OR (mine_m.stamp, mine_m.origin) = (theirs_m.stamp, theirs_m.origin) AND ${later})`;
   return ['beaten AS b', keysEqual(table, inData('d'), inKeyed('b')), [without], [beaten]];
@@ -221,5 +228,5 @@ function sharedClaims(lift: Lift, key: KeyConstraint): string {
 function takenClaims(lift: Lift, key: KeyConstraint): string {
   const { table } = lift;
   return `SELECT DISTINCT ON (mine.place) mine.place::text AS place, ARRAY[${table.key.map((_, i) => `theirs.k${i + 1}::text`).join(', ')}] AS holder
-    FROM ${lifted(lift, key)} AS mine JOIN ${keyed(table, table.name, key)} AS theirs ON ${compete(key, 'mine', 'theirs')}`;
+    FROM ${lifted(lift, key)} AS mine JOIN ${standing(lift, key)} AS theirs ON ${compete(key, 'mine', 'theirs')}`;
 }

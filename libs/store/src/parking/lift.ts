@@ -1,6 +1,8 @@
 import type { PoolClient } from 'pg';
+import { renumbering, updatedColumns } from '../apply/merge-sql';
+import { sqlState } from '../database';
 import { inData, inMeta, keysEqual } from '../keys';
-import { assertShapes, type TableShape } from '../table-shape';
+import { assertShapes, type Column, type TableShape } from '../table-shape';
 import { typed } from '../typed-text';
 
 interface LiftedColumn {
@@ -34,12 +36,9 @@ export class Lift {
     this.idents = table.columns.map(({ ident }) => ident).join(', ');
   }
 
-  /**
-   * Writers of the table wait until the end: a row that is put back is another one to a statement that has waited for it, which would change nothing.
-   * @throws ShapeChanged: of a column that we do not know, rows would come back without their values
-   */
+  /** @throws ShapeChanged: of a column that we do not know, rows would come back without their values */
   static async open(client: PoolClient, table: TableShape): Promise<Lift> {
-    await client.query(`LOCK TABLE ${table.name} IN EXCLUSIVE MODE`);
+    await client.query(`LOCK TABLE ${table.name} IN ROW EXCLUSIVE MODE`);
     await assertShapes(client, [table]);
     const { rows: columns } = await client.query<LiftedColumn>(columnsQuery, [table.oid]);
     const presets = columns.flatMap(({ ident, preset }) => (preset === null ? [] : [[ident, preset] as const]));
@@ -73,26 +72,44 @@ export class Lift {
   }
 
   /**
-   * Moves rows out of the table: `USING from WHERE condition`, over `d`.
+   * Lifts rows of the table, `d`, for which there is a row `from` that answers to the condition. They are locked; until `putAllBut` the table
+   * still has them, and everything here looks past them.
    * @param withs WITH queries that `from` names
-   * @returns their places
    */
-  async moveOut(
+  async lift(
     from: string,
     condition: string,
     values: readonly unknown[] = [],
     withs: readonly string[] = [],
-  ): Promise<string[]> {
-    const { rows } = await this.client.query<{ place: string }>(
+  ): Promise<void> {
+    await this.client.query(
       `WITH ${[
         ...withs,
-        `moved AS (DELETE FROM ${this.table.name} AS d USING ${from} WHERE ${condition} RETURNING ${this.listed('d')})`,
+        `moved AS MATERIALIZED (SELECT ${this.listed('d')} FROM ${this.table.name} AS d
+          WHERE EXISTS (SELECT FROM ${from} WHERE ${condition}) AND ${this.stands('d')} ORDER BY ${this.keys('d')} FOR UPDATE OF d)`,
         `gone AS (INSERT INTO ${this.gone} (${this.idents}) SELECT * FROM moved)`,
       ].join(', ')}
-       INSERT INTO ${this.rows} (${this.idents}) SELECT * FROM moved RETURNING ctid::text AS place`,
+       INSERT INTO ${this.rows} (${this.idents}) SELECT * FROM moved`,
       [...values],
     );
+  }
+
+  /**
+   * Takes rows out of the table, once everything has been put: `USING from WHERE condition`, over `d`.
+   * @returns their places
+   */
+  async takeOut(from: string, condition: string): Promise<string[]> {
+    const { rows } = await this.client.query<{ place: string }>(
+      `WITH moved AS (DELETE FROM ${this.table.name} AS d USING ${from} WHERE ${condition} RETURNING ${this.listed('d')}),
+         gone AS (INSERT INTO ${this.gone} (${this.idents}) SELECT * FROM moved)
+       INSERT INTO ${this.rows} (${this.idents}) SELECT * FROM moved RETURNING ctid::text AS place`,
+    );
     return rows.map(({ place }) => place);
+  }
+
+  /** Whether a row of the table was not lifted. */
+  stands(alias: string): string {
+    return `NOT EXISTS (SELECT FROM ${this.gone} AS g WHERE ${keysEqual(this.table, inData('g'), inData(alias))})`;
   }
 
   /** Takes parked rows, by the ids of their records, as if they stood. Returns the records that it took. */
@@ -119,8 +136,9 @@ export class Lift {
     return rows.map(({ id }) => id);
   }
 
-  /** Puts the rows at these places into the table. */
-  async put(places: readonly string[]): Promise<void> {
+  /** Tries the rows at these places on the table, in place of those that were lifted. */
+  async tryPut(places: readonly string[]): Promise<void> {
+    await this.removeLifted();
     await this.client.query(
       `INSERT INTO ${this.table.name} (${this.idents}) OVERRIDING SYSTEM VALUE
        SELECT ${this.listed('l')} FROM ${this.rows} AS l WHERE l.ctid = ANY ($1::tid[])`,
@@ -137,21 +155,84 @@ export class Lift {
     );
   }
 
-  /** Puts all rows but those at these places into the table. */
+  /**
+   * Puts all rows but those at these places into the table. One that stood there is updated where it is, so that a write which waits for it
+   * goes on with it as it is then; only where rows change keys among each other are they put there anew.
+   */
   async putAllBut(places: readonly string[]): Promise<void> {
-    await this.client.query(
-      `INSERT INTO ${this.table.name} (${this.idents}) OVERRIDING SYSTEM VALUE
-       SELECT ${this.listed('l')} FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
-       WHERE o.place IS NULL ORDER BY ${this.table.key.map(({ ident }) => `l.${ident}`).join(', ')}`,
+    const { client } = this;
+    await client.query('SAVEPOINT in_place');
+    try {
+      await this.putInPlace(places);
+      await client.query('RELEASE SAVEPOINT in_place');
+    } catch (error) {
+      const state = sqlState(error);
+      if (state !== '23505' && state !== '23P01') throw error;
+      await client.query('ROLLBACK TO SAVEPOINT in_place');
+      // A write that waits for a row would find it deleted, and change nothing: writers wait for all of it, or we for them.
+      await client.query(`LOCK TABLE ${this.table.name} IN EXCLUSIVE MODE`);
+      await this.removeLifted();
+      await this.insert(places, 'true');
+    }
+  }
+
+  private async putInPlace(places: readonly string[]): Promise<void> {
+    const { table, client } = this;
+    const isKept = `EXISTS (SELECT FROM kept AS l WHERE ${keysEqual(table, inData('l'), inData('g'))})`;
+    await client.query(
+      `WITH kept AS (${this.keptBut})
+       DELETE FROM ${table.name} AS d USING ${this.gone} AS g WHERE ${keysEqual(table, inData('d'), inData('g'))} AND NOT ${isKept}`,
       [places],
     );
+    const value = (column: Column) => `l.${column.ident}`;
+    const sameKey = keysEqual(table, inData('d'), inData('l'));
+    const renumber = renumbering(
+      { shape: table, columns: table.columns },
+      'kept AS l',
+      sameKey,
+      value,
+      `kept AS (${this.keptBut})`,
+    );
+    if (renumber) await client.query(renumber, [places]);
+    const updates = updatedColumns(table, table.columns).map((column) => `${column.ident} = ${value(column)}`);
+    if (updates.length > 0) {
+      await client.query(
+        `WITH kept AS (${this.keptBut}) UPDATE ${table.name} AS d SET ${updates.join(', ')} FROM kept AS l WHERE ${sameKey}`,
+        [places],
+      );
+    }
+    await this.insert(
+      places,
+      `NOT EXISTS (SELECT FROM ${this.gone} AS g WHERE ${keysEqual(table, inData('g'), inData('l'))})`,
+    );
+  }
+
+  private async insert(places: readonly string[], condition: string): Promise<void> {
+    await this.client.query(
+      `WITH kept AS (${this.keptBut}) INSERT INTO ${this.table.name} (${this.idents}) OVERRIDING SYSTEM VALUE
+       SELECT ${this.listed('l')} FROM kept AS l WHERE ${condition} ORDER BY ${this.keys('l')}`,
+      [places],
+    );
+  }
+
+  private async removeLifted(): Promise<void> {
+    const isLifted = keysEqual(this.table, inData('d'), inData('g'));
+    await this.client.query(`DELETE FROM ${this.table.name} AS d USING ${this.gone} AS g WHERE ${isLifted}`);
+  }
+
+  private get keptBut(): string {
+    return `SELECT l.* FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid WHERE o.place IS NULL`;
+  }
+
+  private keys(alias: string): string {
+    return this.table.key.map(({ ident }) => `${alias}.${ident}`).join(', ');
   }
 
   /** The places of all rows but these, in the order of the primary key. */
   async placesBut(places: readonly string[]): Promise<string[]> {
     const { rows } = await this.client.query<{ place: string }>(
       `SELECT l.ctid::text AS place FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
-       WHERE o.place IS NULL ORDER BY ${this.table.key.map(({ ident }) => `l.${ident}`).join(', ')}`,
+       WHERE o.place IS NULL ORDER BY ${this.keys('l')}`,
       [places],
     );
     return rows.map(({ place }) => place);

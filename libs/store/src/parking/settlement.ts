@@ -76,14 +76,14 @@ export class Settlement {
     const lift = await this.lift(shape.id);
     const keys = shape.key.map((_, i) => `s.c${i + 1} AS key${i + 1}`).join(', ');
     await this.takeSame(shape, `SELECT ${keys} FROM (${source}) AS s`, literals);
-    await lift.moveOut(`(${source}) AS s`, keysEqual(shape, inData('d'), inStage('s')), literals);
+    await lift.lift(`(${source}) AS s`, keysEqual(shape, inData('d'), inStage('s')), literals);
     return { ...stage, shape: lift.shape };
   }
 
   /** Lifts a table's rows: `USING from WHERE condition`, over `d`. Returns the table as rows are to be merged into it. */
   async liftRows(shape: TableShape, from: string, condition: string, values: readonly unknown[]): Promise<TableShape> {
     const lift = await this.lift(shape.id);
-    await lift.moveOut(from, condition, values);
+    await lift.lift(from, condition, values);
     return lift.shape;
   }
 
@@ -207,7 +207,7 @@ export class Settlement {
             : [`EXISTS (SELECT FROM ${child.relation} AS c WHERE ${keysEqual(shape, inData('c'), inData('d'))})`]),
         ].join(' AND ');
         const { rows } = await this.client.query(`SELECT FROM ${shape.name} AS d, ${referred} WHERE ${lost} LIMIT 1`);
-        if (rows.length > 0) places.push(...(await (await this.lift(child.table)).moveOut(referred, lost)));
+        if (rows.length > 0) places.push(...(await (await this.lift(child.table)).takeOut(referred, lost)));
       }
       if (places.length === 0) continue;
       found = true;
