@@ -15,33 +15,30 @@ import { PostgresInbox } from './apply/inbox';
 import { Judge, type Resolvers } from './apply/judge';
 import { ConflictBook } from './conflicts/book';
 import { asItIs } from './as-it-is';
-import { endSettled, forgetSettled } from './conflicts/ended';
 import { Connections } from './connections';
-import { isAway, rethrowAway, sqlState } from './database';
+import { rethrowAway, sqlState } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
 import { PostgresFeed } from './feed/feed';
-import { tick } from './feed/ticks';
 import { Wakeup } from './feed/wakeup';
 import { RowHistory } from './history/row-history';
-import { dropHistories, needsSeed, seedHistory } from './history/seed';
+import { needsSeed, seedHistory } from './history/seed';
 import { ParkedBook } from './parking/book';
 import type { Changed } from './parking/record';
 import { ParkingUpkeep } from './parking/upkeep';
 import { establishIdentity, type NodeIdentity } from './identity';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
-import { forgetPositions } from './positions';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
 import { rowKey } from './row-key';
 import { whyRow, type WhyView } from './row-why';
 import { Rulebook } from './rulebook';
-import { SequenceKeeper } from './sequences/keeper';
 import { findSequences } from './sequences/report';
+import { Upkeep } from './upkeep';
 import { Shapes } from './shapes';
 import { PostgresSyncHistory } from './sync-history';
-import { readShapes, type TableShape } from './table-shape';
-import { backfill, buryMissing, sweep, versionImages } from './reconcile';
-import { completeTriggers, findUnfit, forgetDropped, track, untrack } from './tracking';
+import { type TableShape } from './table-shape';
+import { backfill, buryMissing } from './reconcile';
+import { track, untrack } from './tracking';
 import { waits } from './users-write';
 
 export interface StoreOptions {
@@ -85,8 +82,6 @@ export interface StoreHealth {
   readonly crowded: (Crowd & { readonly at: Date }) | null;
 }
 
-const upkeepInterval = 10_000;
-const defaultConflictRetention = 30 * 86_400_000;
 const crowdMemory = 3_600_000;
 
 /** A node's database: everything that pgmesh does on PostgreSQL, put together. */
@@ -94,11 +89,6 @@ export class PostgresStore {
   private lost: Error | null = null;
   private readonly parkingListeners = new Set<(changed: Changed) => void>();
   private crowd: (Crowd & { readonly at: Date }) | null = null;
-  /** The tables that positions speak of. */
-  private followed = '';
-  private upkeep: NodeJS.Timeout | null = null;
-  private working: Promise<unknown> = Promise.resolve();
-  private readonly sequences: SequenceKeeper;
 
   private constructor(
     private readonly connections: Connections,
@@ -115,9 +105,8 @@ export class PostgresStore {
     readonly conflicts: ConflictBook,
     readonly parked: ParkedBook,
     private readonly parking: ParkingUpkeep,
-  ) {
-    this.sequences = new SequenceKeeper(connections.ordinary, shapes, (work) => this.reporting(work));
-  }
+    private readonly upkeep: Upkeep,
+  ) {}
 
   /** @throws PreflightError, Problem `unavailable`, Error with the remedy */
   static async open(options: StoreOptions): Promise<PostgresStore> {
@@ -187,7 +176,7 @@ export class PostgresStore {
       versionAside: async () => store?.keepUp(),
       changed: () => {
         wakeup.ring();
-        store?.sequences.soon();
+        store?.upkeep.sequences.soon();
       },
       parking: (changed) => store?.noteParking(changed),
     });
@@ -200,9 +189,10 @@ export class PostgresStore {
       pool,
       shapes,
       (tables, since) => inbox.settle(tables, since),
-      (error) => store?.report(error),
+      (error) => upkeep.report(error),
     );
     wakeup.listen(() => parking.nudge());
+    const upkeep = new Upkeep(pool, identity, shapes, rulebook, parking, options);
     store = new PostgresStore(
       connections,
       options,
@@ -218,10 +208,11 @@ export class PostgresStore {
       conflicts,
       parked,
       parking,
+      upkeep,
     );
-    await store.keepUp();
+    await upkeep.keepUp();
     wakeup.start();
-    store.upkeep = setInterval(() => void store.keepUp(), upkeepInterval).unref();
+    upkeep.start();
     return store;
   }
 
@@ -232,7 +223,7 @@ export class PostgresStore {
 
   /** Which numbers this node draws for serial keys; null while its sequences are not interleaved. */
   get slot(): Slot | null {
-    return this.sequences.slot;
+    return this.upkeep.sequences.slot;
   }
 
   /** The names of the resolvers that rules may name here. */
@@ -247,9 +238,7 @@ export class PostgresStore {
    */
   async setRules(rules: Rules): Promise<void> {
     this.rulebook.check(rules);
-    const done = this.working.then(() => this.changeRules(rules));
-    this.working = done.catch(() => undefined); // told to whoever asked for it
-    await done.catch(rethrowAway);
+    await this.upkeep.inTurn(() => this.changeRules(rules)).catch(rethrowAway);
     this.wakeup.ring();
   }
 
@@ -258,13 +247,9 @@ export class PostgresStore {
     await this.rulebook.set(rules, this.shapes, async () => {
       for (const { oid, schema, table } of this.shapes.all) {
         const name = `${schema}.${table}`;
-        if (keepsFields(before, name) !== keepsFields(rules, name)) await this.track(oid);
+        if (keepsFields(before, name) !== keepsFields(rules, name)) await this.upkeep.track(oid);
       }
     });
-  }
-
-  private track(oid: number): Promise<TableShape> {
-    return track(this.pool, this.identity, oid, (table) => this.rulebook.judge.keepsFields(table));
   }
 
   private get pool() {
@@ -349,10 +334,8 @@ export class PostgresStore {
   }
 
   async close(): Promise<void> {
-    if (this.upkeep) clearInterval(this.upkeep);
-    await this.working;
+    await this.upkeep.stop();
     await this.parking.stop();
-    await this.sequences.stop();
     await this.history.flush();
     await this.wakeup.stop();
     await this.connections.end();
@@ -397,65 +380,8 @@ export class PostgresStore {
     this.lost = error;
   }
 
-  /**
-   * Looks after what has changed around the tables: renamed and dropped ones, keys of other types, new partitions, tombstones
-   * that TRUNCATE left out, sequences that others' numbers have overtaken. By itself every few seconds.
-   */
+  /** Looks after what has changed around the tables, now (see Upkeep). */
   keepUp(): Promise<unknown> {
-    this.working = this.working.then(() => this.reporting(() => this.upkeepOnce()));
-    return this.working;
-  }
-
-  /** One table's trouble does not keep the others from being looked after. */
-  private async reporting(work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      this.report(error as Error);
-    }
-  }
-
-  private report(error: Error): void {
-    if (!isAway(error)) this.options.onError?.(error);
-  }
-
-  private async upkeepOnce(): Promise<void> {
-    const dropped = await forgetDropped(this.pool);
-    for (const name of dropped) {
-      this.options.onError?.(
-        new Error(`${name} was dropped and is no longer shared. If there is a new one, start again to share it.`),
-      );
-    }
-    for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool), (table) =>
-      this.rulebook.judge.keepsFields(table),
-    )) {
-      await this.reporting(async () => {
-        const shape = await this.track(oid);
-        await backfill(this.pool, this.identity, shape);
-        if (shape.maxVersions > 0) await seedHistory(this.pool, shape);
-        this.options.onProgress?.(`${name} was altered: its capture follows`);
-      });
-    }
-    await this.shapes.refresh();
-    const names = this.shapes.names.join();
-    if (names !== this.followed) await forgetPositions(this.pool, this.shapes.names);
-    this.followed = names;
-    for (const shape of this.shapes.all) {
-      await this.reporting(async () => {
-        if (await completeTriggers(this.pool, shape)) {
-          await backfill(this.pool, this.identity, shape);
-          if (shape.maxVersions > 0) await seedHistory(this.pool, shape);
-        }
-        await versionImages(this.pool, this.identity, shape);
-      });
-    }
-    await this.sequences.keepUp();
-    await this.reporting(() => dropHistories(this.pool, this.shapes.all));
-    await this.reporting(() => this.rulebook.askAgain(this.shapes));
-    await sweep(this.pool, this.identity, this.shapes.all);
-    this.parking.nudge();
-    await tick(this.pool);
-    await endSettled(this.pool, this.shapes.all);
-    await forgetSettled(this.pool, this.options.conflictRetention ?? defaultConflictRetention);
+    return this.upkeep.keepUp();
   }
 }
