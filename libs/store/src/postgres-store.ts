@@ -376,7 +376,9 @@ export class PostgresStore {
   }
 
   private noteAway(error: Error | null): void {
-    if (error && !this.lost) this.options.onError?.(error);
+    if (error && !this.lost) {
+      this.options.onError?.(new Error(`The database is away: ${error.message}`, { cause: error }));
+    }
     this.lost = error;
   }
 

@@ -49,7 +49,7 @@ export const openPostgresStore: OpenStore = async (
       // Errors are thrown together when all have been found.
       if (level === 'warning') warn(`${table === null ? '' : `${table}: `}${problem} ${remedy}`);
     },
-    onError: (error) => warn(`The database is away: ${error.message}`),
+    onError: (error) => warn(error.message),
   });
   for (const table of kept.maxVersions.tables.keys()) {
     if (!store.find(table)) warn(`P2P_MAX_VERSIONS names ${table}, which is not shared here. P2P_TABLES says what is.`);
