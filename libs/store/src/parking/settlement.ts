@@ -7,7 +7,7 @@ import { connected, type Constraints, type KeyConstraint } from './constraints';
 import { drawLower, settleKeys } from './key-claims';
 import { isSameRow, Lift } from './lift';
 import { type Changed, keepParked, noChange, readReferred } from './record';
-import { isUnmet } from './references';
+import { isUnmet, lockReferred } from './references';
 import { hasSettledKey, type Waiting, waitingFor } from './waiting';
 
 /** Why a row does not stand. */
@@ -101,6 +101,7 @@ export class Settlement {
     for (const [lift, refused] of this.out) {
       this.out.set(lift, await settleKeys(this.client, lift, this.keysOf(lift.table), refused));
     }
+    await this.lockParents();
     while (await this.takeUnmetOut());
     let changed = noChange;
     for (const lift of this.lifts.values()) {
@@ -170,6 +171,13 @@ export class Settlement {
 
   private keysOf({ id }: TableShape): readonly KeyConstraint[] {
     return this.constraints.keys.filter(({ table }) => table === id);
+  }
+
+  private async lockParents(): Promise<void> {
+    for (const reference of this.constraints.references) {
+      const lift = reference.child.table === null ? undefined : this.lifts.get(reference.child.table);
+      if (lift) await this.client.query(lockReferred(reference, lift.rows));
+    }
   }
 
   /** Takes out rows whose reference is not met, once for each foreign key. True when there were any. */
