@@ -21,6 +21,7 @@ export class Lift {
   readonly shape: TableShape;
   private readonly trial: string;
   private readonly idents: string;
+  private readonly indexed = new Set<string>();
 
   private constructor(
     private readonly client: PoolClient,
@@ -63,6 +64,14 @@ export class Lift {
     // What an index computes may raise; whether another row has it is not asked here.
     const { rows: indexes } = await this.client.query<{ definition: string }>(indexesQuery, [this.table.oid]);
     for (const { definition } of indexes) await this.client.query(`CREATE INDEX ON ${this.trial} USING${definition}`);
+  }
+
+  /** Makes lifted rows be found by these columns. */
+  async index(idents: readonly string[]): Promise<void> {
+    const columns = idents.join(', ');
+    if (this.indexed.has(columns)) return;
+    await this.client.query(`CREATE INDEX ON ${this.rows} (${columns})`);
+    this.indexed.add(columns);
   }
 
   async drop(): Promise<void> {

@@ -67,6 +67,16 @@ export function lockReferred(reference: Reference, relation: string): string {
     JOIN (SELECT DISTINCT ${referred} FROM ${relation} AS d WHERE ${refers(reference, 'd')}) AS c ON ${isParent} FOR KEY SHARE OF p) AS l`;
 }
 
+/** What rows are referred to by: r1, r2, … */
+export function parentColumns({ columns }: Reference, alias: string): string {
+  return columns.map(({ parent }, i) => `${alias}.${parent} AS r${i + 1}`).join(', ');
+}
+
+/** Whether a row refers to `r`, which has the parentColumns. */
+export function isReferred({ columns }: Reference, alias: string): string {
+  return columns.map(({ child, equals }, i) => `r.r${i + 1} OPERATOR(${equals}) ${alias}.${child}`).join(' AND ');
+}
+
 /** Whether a row refers to one at all. */
 export function refers({ columns }: Reference, alias: string): string {
   return columns.map(({ child }) => `${alias}.${child} IS NOT NULL`).join(' AND ');
