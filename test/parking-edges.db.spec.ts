@@ -156,4 +156,19 @@ describe('Tables that take rows in their own way', () => {
         expect(await b.sql('SELECT id FROM t ORDER BY id')).toEqual([{ id: 1 }, { id: 3 }]);
       }),
   );
+
+  it('trap 39: a trigger leaves a row out: it is parked, the others stand', () =>
+    withNodes('CREATE TABLE t (id int PRIMARY KEY, m text UNIQUE)', async (a, b) => {
+      await b.sql(
+        `CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.m <> 'bad' THEN NEW END; END $$;
+         CREATE TRIGGER f BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f(); ALTER TABLE t ENABLE ALWAYS TRIGGER f`,
+      );
+      await a.sql(`INSERT INTO t VALUES (1, 'x'), (2, 'bad'), (3, 'y')`);
+      await pull(a, b);
+      expect(await parked(b)).toEqual(['2 refused']);
+      await a.sql(`UPDATE t SET m = 'good' WHERE id = 2; UPDATE t SET m = 'bad' WHERE id = 3`);
+      await pull(a, b);
+      expect(await parked(b)).toEqual(['3 refused']);
+      expect(await b.sql('SELECT id FROM t ORDER BY id')).toEqual([{ id: 1 }, { id: 2 }]);
+    }));
 });

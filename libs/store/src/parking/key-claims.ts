@@ -41,11 +41,22 @@ export async function settleKeys(
   for (;;) {
     const out: Out = new Map([...(await lost(client, lift, keys, [...refused.keys()])), ...refused]);
     const places = [...out.keys()];
-    const refusal = await attempt(client, 'put', () => lift.putAllBut(places));
-    if (refusal === null) return out;
+    let missing: string[] = [];
+    const refusal = await attempt(client, 'put', async () => {
+      missing = await lift.putAllBut(places);
+      if (missing.length > 0) await client.query('ROLLBACK TO SAVEPOINT put');
+    });
+    if (refusal === null && missing.length === 0) return out;
     // What else the refused rows claimed is free for others.
+    for (const place of missing) refused.set(place, leftOut(lift.table));
+    if (refusal === null) continue;
     await refuse(client, lift, await lift.placesBut(places), refusal, (part) => lift.put(part), refused);
   }
+}
+
+/** A trigger that is ENABLE ALWAYS has returned NULL, or made another row of it. */
+function leftOut({ name }: TableShape): Reason {
+  return { reason: 'refused', constraint: null, message: `A trigger of ${name} leaves it out.`, waits_for: null };
 }
 
 async function refuse(

@@ -143,14 +143,22 @@ export class Lift {
     );
   }
 
-  /** Puts all rows but those at these places into the table. */
-  async putAllBut(places: readonly string[]): Promise<void> {
-    await this.client.query(
+  /** Puts all rows but those at these places into the table. Returns the places of those that a trigger has left out. */
+  async putAllBut(places: readonly string[]): Promise<string[]> {
+    const { rows } = await this.client.query<{ count: number }>(`SELECT count(*) FROM ${this.rows}`);
+    const { rowCount } = await this.client.query(
       `INSERT INTO ${this.table.name} (${this.idents}) OVERRIDING SYSTEM VALUE
        SELECT ${this.listed('l')} FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
        WHERE o.place IS NULL ORDER BY ${this.table.key.map(({ ident }) => `l.${ident}`).join(', ')}`,
       [places],
     );
+    if (rowCount === Number(rows[0]!.count) - places.length) return [];
+    const { rows: missing } = await this.client.query<{ place: string }>(
+      `SELECT l.ctid::text AS place FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
+       WHERE o.place IS NULL AND NOT EXISTS (SELECT FROM ${this.table.name} AS d WHERE ${keysEqual(this.table, inData('d'), inData('l'))})`,
+      [places],
+    );
+    return missing.map(({ place }) => place);
   }
 
   /** The places of all rows but these, in the order of the primary key. */
