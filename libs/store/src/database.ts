@@ -85,9 +85,12 @@ export function sqlState(error: unknown): string | undefined {
     : undefined;
 }
 
+/** Of the classes that PostgreSQL leaves to others: what a function raises under a code of its own. Those of no row, and our own (P2). */
+const foreign = /^(?!53|55|57|58|72|HV|P2|XX)[5-9I-Z]/;
+
 /** What a table does not take of one row, whatever the others are: types, NOT NULL, CHECK, what functions in it raise, the size of an index entry. */
 export function refusesRow(state: string | undefined): boolean {
-  return state !== undefined && /^(22|23000|23502|23514|54|P0001)/.test(state);
+  return state !== undefined && (/^(20|21|22|23000|2F|23502|23514|38|39)/.test(state) || foreign.test(state));
 }
 
 /** Whether an error means that the database cannot be reached, as against having refused something. */

@@ -29,7 +29,12 @@ export interface Reference {
   readonly name: string;
   readonly child: ReferenceEnd;
   readonly parent: ReferenceEnd;
-  readonly columns: readonly { readonly child: string; readonly parent: string; readonly equals: string }[];
+  readonly columns: readonly {
+    readonly child: string;
+    readonly parent: string;
+    readonly type: string;
+    readonly equals: string;
+  }[];
   /** MATCH FULL: a row of which some columns are NULL and others are not refers to nothing that could be. */
   readonly full: boolean;
   /** To the parent's primary key, or to other unique columns. */
@@ -56,6 +61,11 @@ export async function readConstraints(db: Queryable): Promise<Constraints> {
        LEFT JOIN pg_trigger AS g ON g.tgrelid = t.relation GROUP BY t.id`,
   );
   return { keys, references, triggers: new Map(sums.map(({ id, sum }) => [id, sum])) };
+}
+
+/** A column's name, of it as it stands in SQL. */
+export function unquoted(ident: string): string {
+  return ident.startsWith('"') ? ident.slice(1, -1).replace(/""/g, '"') : ident;
 }
 
 /** The tables that foreign keys connect with these, by their ids, themselves included. */
@@ -87,9 +97,17 @@ const named = (operator: string) => `(SELECT format('%I.%s', n.nspname, o.oprnam
   JOIN pg_namespace AS n ON n.oid = o.oprnamespace WHERE o.oid = ${operator})`;
 
 const keysQuery = `
+  -- A partition can have keys of its own: they are about the rows that it takes.
+  WITH member AS (
+    SELECT t.id, t.relation::oid AS oid, NULL AS taken FROM p2p.tracked_table AS t
+    UNION ALL SELECT t.id, p.relid, pg_get_partition_constraintdef(p.relid)
+    FROM p2p.tracked_table AS t, pg_partition_tree(t.relation) AS p WHERE p.relid <> t.relation
+  )
   SELECT coalesce(c.conname, i.relname) AS name, t.id AS table, NOT x.indimmediate AS deferrable, x.indnullsnotdistinct AS "nullsEqual",
-    x.indisexclusion AS exclusion, pg_get_expr(x.indpred, x.indrelid) AS predicate, p.parts
-  FROM p2p.tracked_table AS t JOIN pg_index AS x ON x.indrelid = t.relation JOIN pg_class AS i ON i.oid = x.indexrelid
+    x.indisexclusion AS exclusion, p.parts,
+    CASE WHEN t.taken IS NULL THEN pg_get_expr(x.indpred, x.indrelid)
+      ELSE concat(t.taken, ' AND (' || pg_get_expr(x.indpred, x.indrelid) || ')') END AS predicate
+  FROM member AS t JOIN pg_index AS x ON x.indrelid = t.oid JOIN pg_class AS i ON i.oid = x.indexrelid
     LEFT JOIN pg_constraint AS c ON c.conindid = x.indexrelid AND c.conrelid = x.indrelid AND c.contype IN ('u', 'x'),
     LATERAL (
       SELECT json_agg(json_build_object(
@@ -102,7 +120,9 @@ const keysQuery = `
       ) ORDER BY k.n) AS parts
       FROM generate_series(1, x.indnkeyatts::int4) AS k (n)
     ) AS p
-  WHERE NOT x.indisprimary AND (x.indisunique OR x.indisexclusion) AND x.indisready ORDER BY t.id, x.indexrelid`;
+  WHERE NOT x.indisprimary AND (x.indisunique OR x.indisexclusion) AND x.indisready
+    AND (t.taken IS NULL OR NOT i.relispartition)
+  ORDER BY t.id, x.indexrelid`;
 
 const referencesQuery = `
   WITH member AS (
@@ -114,7 +134,7 @@ const referencesQuery = `
       JOIN pg_namespace AS n ON n.oid = r.relnamespace WHERE r.oid = c.conrelid)) AS child,
     json_build_object('table', parent.id, 'relation', (SELECT format('%I.%I', n.nspname, r.relname) FROM pg_class AS r
       JOIN pg_namespace AS n ON n.oid = r.relnamespace WHERE r.oid = c.confrelid)) AS parent,
-    (SELECT json_agg(json_build_object('child', quote_ident(a.attname), 'parent', quote_ident(b.attname), 'equals', ${named('k.operator')}) ORDER BY k.place)
+    (SELECT json_agg(json_build_object('child', quote_ident(a.attname), 'parent', quote_ident(b.attname), 'type', format_type(a.atttypid, -1), 'equals', ${named('k.operator')}) ORDER BY k.place)
       FROM unnest(c.conkey, c.confkey, c.conpfeqop) WITH ORDINALITY AS k (child, parent, operator, place)
         JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.child
         JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = k.parent) AS columns,

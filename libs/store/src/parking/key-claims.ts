@@ -36,11 +36,22 @@ export async function settleKeys(
     const losers = await claiming(client, lift, refused, (without) => lost(client, lift, keys, without));
     const out: Out = new Map([...losers, ...refused]);
     const places = [...out.keys()];
-    const refusal = await attempt(client, 'put', () => lift.putAllBut(places));
-    if (refusal === null) return out;
+    let missing: string[] = [];
+    const refusal = await attempt(client, 'put', async () => {
+      missing = await lift.putAllBut(places);
+      if (missing.length > 0) await client.query('ROLLBACK TO SAVEPOINT put');
+    });
+    if (refusal === null && missing.length === 0) return out;
     // What else the refused rows claimed is free for others.
+    for (const place of missing) refused.set(place, leftOut(lift.table));
+    if (refusal === null) continue;
     await refuse(client, lift, refused, places, refusal, (part) => lift.tryPut(part));
   }
+}
+
+/** A trigger that is ENABLE ALWAYS has returned NULL, or made another row of it. */
+function leftOut({ name }: TableShape): Reason {
+  return { reason: 'refused', constraint: null, message: `A trigger of ${name} leaves it out.`, waits_for: null };
 }
 
 /** Does what asks for the claims of all lifted rows but the refused ones: what a row would have for a key may raise, and then the table does not take it. */

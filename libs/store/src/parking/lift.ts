@@ -23,6 +23,7 @@ export class Lift {
   readonly shape: TableShape;
   private readonly trial: string;
   private readonly idents: string;
+  private readonly indexed = new Set<string>();
 
   private constructor(
     private readonly client: PoolClient,
@@ -67,6 +68,14 @@ export class Lift {
     for (const { definition } of indexes) await this.client.query(`CREATE INDEX ON ${this.trial} USING${definition}`);
   }
 
+  /** Makes lifted rows be found by these columns. */
+  async index(idents: readonly string[]): Promise<void> {
+    const columns = idents.join(', ');
+    if (this.indexed.has(columns)) return;
+    await this.client.query(`CREATE INDEX ON ${this.rows} (${columns})`);
+    this.indexed.add(columns);
+  }
+
   async drop(): Promise<void> {
     await this.client.query(`DROP TABLE ${this.rows}, ${this.gone}, ${this.trial}`);
   }
@@ -98,11 +107,12 @@ export class Lift {
    * Takes rows out of the table, once everything has been put: `USING from WHERE condition`, over `d`.
    * @returns their places
    */
-  async takeOut(from: string, condition: string): Promise<string[]> {
+  async takeOut(from: string, condition: string, values: readonly unknown[] = []): Promise<string[]> {
     const { rows } = await this.client.query<{ place: string }>(
       `WITH moved AS (DELETE FROM ${this.table.name} AS d USING ${from} WHERE ${condition} RETURNING ${this.listed('d')}),
          gone AS (INSERT INTO ${this.gone} (${this.idents}) SELECT * FROM moved)
        INSERT INTO ${this.rows} (${this.idents}) SELECT * FROM moved RETURNING ctid::text AS place`,
+      [...values],
     );
     return rows.map(({ place }) => place);
   }
@@ -158,13 +168,15 @@ export class Lift {
   /**
    * Puts all rows but those at these places into the table. One that stood there is updated where it is, so that a write which waits for it
    * goes on with it as it is then; only where rows change keys among each other are they put there anew.
+   * @returns the places of those that a trigger has left out
    */
-  async putAllBut(places: readonly string[]): Promise<void> {
+  async putAllBut(places: readonly string[]): Promise<string[]> {
     const { client } = this;
     await client.query('SAVEPOINT in_place');
     try {
-      await this.putInPlace(places);
+      const leftOut = await this.putInPlace(places);
       await client.query('RELEASE SAVEPOINT in_place');
+      return leftOut;
     } catch (error) {
       const state = sqlState(error);
       if (state !== '23505' && state !== '23P01') throw error;
@@ -172,11 +184,11 @@ export class Lift {
       // A write that waits for a row would find it deleted, and change nothing: writers wait for all of it, or we for them.
       await client.query(`LOCK TABLE ${this.table.name} IN EXCLUSIVE MODE`);
       await this.removeLifted();
-      await this.insert(places, 'true');
+      return this.leftOut(places, await this.insert(places, 'true'), null);
     }
   }
 
-  private async putInPlace(places: readonly string[]): Promise<void> {
+  private async putInPlace(places: readonly string[]): Promise<string[]> {
     const { table, client } = this;
     const isKept = `EXISTS (SELECT FROM kept AS l WHERE ${keysEqual(table, inData('l'), inData('g'))})`;
     await client.query(
@@ -195,24 +207,48 @@ export class Lift {
     );
     if (renumber) await client.query(renumber, [places]);
     const updates = updatedColumns(table, table.columns).map((column) => `${column.ident} = ${value(column)}`);
-    if (updates.length > 0) {
-      await client.query(
-        `WITH kept AS (${this.keptBut}) UPDATE ${table.name} AS d SET ${updates.join(', ')} FROM kept AS l WHERE ${sameKey}`,
-        [places],
-      );
-    }
-    await this.insert(
-      places,
-      `NOT EXISTS (SELECT FROM ${this.gone} AS g WHERE ${keysEqual(table, inData('g'), inData('l'))})`,
+    const { rows: stood } = await client.query<{ place: string }>(
+      updates.length > 0
+        ? `UPDATE ${table.name} AS d SET ${updates.join(', ')} FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
+           WHERE o.place IS NULL AND ${sameKey} RETURNING l.ctid::text AS place`
+        : `SELECT l.ctid::text AS place FROM ${this.rows} AS l JOIN ${table.name} AS d ON ${sameKey} LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
+           WHERE o.place IS NULL`,
+      [places],
     );
+    const isNew = `NOT EXISTS (SELECT FROM ${this.gone} AS g WHERE ${keysEqual(table, inData('g'), inData('l'))})`;
+    const updated = stood.map(({ place }) => place);
+    return this.leftOut(places, await this.insert(places, isNew), updated);
   }
 
-  private async insert(places: readonly string[], condition: string): Promise<void> {
-    await this.client.query(
+  /**
+   * Of all rows but those at these places, the ones that are not in the table as they should be.
+   * @param updated the places of those that were updated where they stood; null where all were put anew
+   */
+  private async leftOut(
+    places: readonly string[],
+    inserted: number,
+    updated: readonly string[] | null,
+  ): Promise<string[]> {
+    const { rows } = await this.client.query<{ count: number }>(`SELECT count(*) FROM ${this.rows}`);
+    if (inserted + (updated ?? []).length === rows[0]!.count - places.length) return [];
+    const isThere = `EXISTS (SELECT FROM ${this.table.name} AS d WHERE ${keysEqual(this.table, inData('d'), inData('l'))})`;
+    const stood = `EXISTS (SELECT FROM ${this.gone} AS g WHERE ${keysEqual(this.table, inData('g'), inData('l'))})`;
+    const { rows: missing } = await this.client.query<{ place: string }>(
+      `SELECT l.ctid::text AS place FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
+         LEFT JOIN unnest($2::tid[]) AS u (place) ON u.place = l.ctid
+       WHERE o.place IS NULL AND u.place IS NULL AND NOT (${isThere}${updated === null ? '' : ` AND NOT ${stood}`})`,
+      [places, updated ?? []],
+    );
+    return missing.map(({ place }) => place);
+  }
+
+  private async insert(places: readonly string[], condition: string): Promise<number> {
+    const { rowCount } = await this.client.query(
       `WITH kept AS (${this.keptBut}) INSERT INTO ${this.table.name} (${this.idents}) OVERRIDING SYSTEM VALUE
        SELECT ${this.listed('l')} FROM kept AS l WHERE ${condition} ORDER BY ${this.keys('l')}`,
       [places],
     );
+    return rowCount ?? 0;
   }
 
   private async removeLifted(): Promise<void> {

@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg';
 import { imageOf } from '../apply/merge-sql';
 import type { TableShape } from '../table-shape';
-import type { Reference } from './constraints';
+import { type Reference, unquoted } from './constraints';
 import { isParked, isSameRow, isSameVersion, type Lift, withMeta } from './lift';
 import type { Out, Reason } from './settlement';
 
@@ -130,8 +130,4 @@ export async function readReferred(
       ];
     }),
   );
-}
-
-function unquoted(ident: string): string {
-  return ident.startsWith('"') ? ident.slice(1, -1).replace(/""/g, '"') : ident;
 }

@@ -53,6 +53,30 @@ function nobodyLeft({ name, child, columns }: Reference, shape: TableShape): str
     WHERE ${isMerged} AND m.deleted) THEN p2p.unmet(${escapeLiteral(name)}) END`;
 }
 
+/**
+ * Locks what the rows of a relation refer to, against deletes. Whoever deletes a parent looks for its children, and waits for those that are
+ * lifted: he does not see them come back, and nobody else would keep him from it.
+ */
+export function lockReferred(reference: Reference, relation: string): string {
+  const { parent, columns } = reference;
+  const referred = columns.map(({ child }, i) => `d.${child} AS r${i + 1}`).join(', ');
+  const isParent = columns
+    .map((column, i) => `p.${column.parent} OPERATOR(${column.equals}) c.r${i + 1}`)
+    .join(' AND ');
+  return `SELECT count(*) FROM (SELECT FROM ${parent.relation} AS p
+    JOIN (SELECT DISTINCT ${referred} FROM ${relation} AS d WHERE ${refers(reference, 'd')}) AS c ON ${isParent} FOR KEY SHARE OF p) AS l`;
+}
+
+/** What rows are referred to by: r1, r2, … */
+export function parentColumns({ columns }: Reference, alias: string): string {
+  return columns.map(({ parent }, i) => `${alias}.${parent} AS r${i + 1}`).join(', ');
+}
+
+/** Whether a row refers to `r`, which has the parentColumns. */
+export function isReferred({ columns }: Reference, alias: string): string {
+  return columns.map(({ child, equals }, i) => `r.r${i + 1} OPERATOR(${equals}) ${alias}.${child}`).join(' AND ');
+}
+
 /** Whether a row refers to one at all. */
 export function refers({ columns }: Reference, alias: string): string {
   return columns.map(({ child }) => `${alias}.${child} IS NOT NULL`).join(' AND ');

@@ -7,7 +7,7 @@ import { connected, type Constraints, type KeyConstraint } from './constraints';
 import { drawLower, settleKeys } from './key-claims';
 import { isSameRow, Lift } from './lift';
 import { type Changed, keepParked, noChange, readReferred } from './record';
-import { isUnmet } from './references';
+import { isReferred, isUnmet, lockReferred, parentColumns } from './references';
 import { hasSettledKey, type Waiting, waitingFor } from './waiting';
 
 /** Why a row does not stand. */
@@ -22,6 +22,9 @@ export interface Reason {
 
 /** The rows of one table that do not stand, by their places among the lifted. */
 export type Out = Map<string, Reason>;
+
+/** Places of lifted rows, by the id of their table. */
+type Places = ReadonlyMap<number, readonly string[]>;
 
 /**
  * Decides which rows stand and which are parked (docs/parking.md), in the transaction that changes them: the rows of a window's keys are
@@ -101,7 +104,8 @@ export class Settlement {
     for (const [lift, refused] of this.out) {
       this.out.set(lift, await settleKeys(this.client, lift, this.keysOf(lift.table), refused));
     }
-    while (await this.takeUnmetOut());
+    await this.lockParents();
+    await this.takeUnmetOut();
     let changed = noChange;
     for (const lift of this.lifts.values()) {
       const considered = [...(this.considered.get(lift.table.id) ?? [])];
@@ -172,31 +176,51 @@ export class Settlement {
     return this.constraints.keys.filter(({ table }) => table === id);
   }
 
-  /** Takes out rows whose reference is not met, once for each foreign key. True when there were any. */
-  private async takeUnmetOut(): Promise<boolean> {
-    let found = false;
+  private async lockParents(): Promise<void> {
+    for (const reference of this.constraints.references) {
+      const lift = reference.child.table === null ? undefined : this.lifts.get(reference.child.table);
+      if (lift) await this.client.query(lockReferred(reference, lift.rows));
+    }
+  }
+
+  /** Takes out rows whose reference is not met, then those that referred to them, until there is none. */
+  private async takeUnmetOut(): Promise<void> {
+    for (let last = await this.takeUnmet(null); last.size > 0;) last = await this.takeUnmet(last);
+  }
+
+  /**
+   * Takes out rows whose reference is not met, once for each foreign key.
+   * @param last the places of those that the last turn has taken out, by table: only who refers to one of them is looked at; at first, all are
+   */
+  private async takeUnmet(last: Places | null): Promise<Places> {
+    const found = new Map<number, string[]>();
     for (const reference of this.constraints.references) {
       const { child, parent } = reference;
       if (child.table === null || !this.tables.has(child.table) || !this.shapes.has(child.table)) continue;
+      const gone = parent.table === null ? undefined : this.lifts.get(parent.table);
+      const left = parent.table === null ? undefined : last?.get(parent.table);
+      if (last !== null && left === undefined) continue;
+      const values = left === undefined ? [] : [left];
+      const from =
+        left === undefined ? gone && `${gone.gone} AS g` : `${gone!.rows} AS g WHERE g.ctid = ANY ($1::tid[])`;
+      const referred = from && `(SELECT DISTINCT ${parentColumns(reference, 'g')} FROM ${from}) AS r`;
       const shape = this.shapes.get(child.table)!;
       const lifted = this.lifts.get(child.table);
       const places: string[] = [];
       if (lifted) {
+        if (left !== undefined) await lifted.index(reference.columns.map((column) => column.child));
         const { rows } = await this.client.query<{ place: string }>(
-          `DELETE FROM ${child.relation} AS d USING ${lifted.rows} AS l
-           WHERE ${keysEqual(shape, inData('d'), inData('l'))} AND ${isUnmet(reference, 'd')} RETURNING l.ctid::text AS place`,
+          `DELETE FROM ${child.relation} AS d USING ${lifted.rows} AS l${left === undefined ? '' : `, ${referred}`}
+           WHERE ${keysEqual(shape, inData('d'), inData('l'))} AND ${isUnmet(reference, 'd')}
+             ${left === undefined ? '' : `AND ${isReferred(reference, 'l')}`} RETURNING l.ctid::text AS place`,
+          values,
         );
         places.push(...rows.map(({ place }) => place));
       }
       // Rows that nobody has touched, whose parent stood and no longer does.
-      const gone = parent.table === null ? undefined : this.lifts.get(parent.table);
-      if (gone) {
-        const referred = `(SELECT DISTINCT ${reference.columns.map((column, i) => `g.${column.parent} AS r${i + 1}`).join(', ')} FROM ${gone.gone} AS g) AS r`;
-        const isChild = reference.columns.map(
-          (column, i) => `r.r${i + 1} OPERATOR(${column.equals}) d.${column.child}`,
-        );
+      if (referred !== undefined) {
         const lost = [
-          ...isChild,
+          isReferred(reference, 'd'),
           isUnmet(reference, 'd'),
           ...(lifted
             ? [`NOT EXISTS (SELECT FROM ${lifted.rows} AS l WHERE ${keysEqual(shape, inData('d'), inData('l'))})`]
@@ -206,11 +230,12 @@ export class Settlement {
             ? []
             : [`EXISTS (SELECT FROM ${child.relation} AS c WHERE ${keysEqual(shape, inData('c'), inData('d'))})`]),
         ].join(' AND ');
-        const { rows } = await this.client.query(`SELECT FROM ${shape.name} AS d, ${referred} WHERE ${lost} LIMIT 1`);
-        if (rows.length > 0) places.push(...(await (await this.lift(child.table)).takeOut(referred, lost)));
+        const text = `SELECT FROM ${shape.name} AS d, ${referred} WHERE ${lost} LIMIT 1`;
+        const { rows } = await this.client.query(text, values);
+        if (rows.length > 0) places.push(...(await (await this.lift(child.table)).takeOut(referred, lost, values)));
       }
       if (places.length === 0) continue;
-      found = true;
+      found.set(child.table, [...(found.get(child.table) ?? []), ...places]);
       const lift = this.lifts.get(child.table)!;
       const out = this.out.get(lift)!;
       for (const [place, reason] of await readReferred(this.client, lift, reference, places)) out.set(place, reason);

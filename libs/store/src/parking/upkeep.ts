@@ -1,10 +1,12 @@
 import { formatSnapshot, parsePgSnapshot, type Snapshot } from '@pgmesh/core';
 import type { Pool } from 'pg';
+import { refusesRow, sqlState } from '../database';
 import { fingerprintOf } from '../table-shape';
 import { versionsSince } from '../feed/window-query';
 import type { Shapes } from '../shapes';
 import { connected, watched } from './constraints';
 import { type Changed, noChange } from './record';
+import { metElsewhere } from './waiting';
 import { affects, parkedTables } from './watch';
 
 /** Milliseconds at least between two settlements, and how many times as long as one took. */
@@ -75,8 +77,9 @@ export class ParkingUpkeep {
     const parked = rows.map(({ id }) => id);
     const tables = connected(this.shapes.constraints, parked);
     const present = await this.present(tables);
-    if (!all && !(await this.isNews(tables, present))) return noChange;
-    const since = !all && this.seen?.definitions === present.definitions ? this.seen.at : null;
+    const afresh = all || this.seen?.definitions !== present.definitions || (await this.isMetElsewhere(parked));
+    if (!afresh && !(await this.isNews(tables, present))) return noChange;
+    const since = afresh ? null : this.seen!.at;
     const changed = await this.settle(new Set(parked), since);
     this.seen = present;
     return changed;
@@ -104,11 +107,25 @@ export class ParkingUpkeep {
     return { at: parsePgSnapshot(snapshot), definitions };
   }
 
+  /** Whether a table that is not shared, whose changes nobody captures, has a row that a parked one waits for. */
+  private async isMetElsewhere(parked: readonly number[]): Promise<boolean> {
+    for (const reference of this.shapes.constraints.references) {
+      const { child, parent } = reference;
+      if (child.table === null || parent.table !== null || !parked.includes(child.table)) continue;
+      try {
+        if ((await this.pool.query(`${metElsewhere(reference)} LIMIT 1`)).rows.length > 0) return true;
+      } catch (error) {
+        // Of rows that were parked when the column was of another type, and can no longer be read.
+        if (!refusesRow(sqlState(error))) throw error;
+      }
+    }
+    return false;
+  }
+
   private async isNews(tables: ReadonlySet<number>, present: NonNullable<typeof this.seen>): Promise<boolean> {
-    if (this.seen === null || this.seen.definitions !== present.definitions) return true;
-    if (formatSnapshot(this.seen.at) === formatSnapshot(present.at)) return false;
     const { shapes } = this;
-    const { at } = this.seen;
+    const { at } = this.seen!;
+    if (formatSnapshot(at) === formatSnapshot(present.at)) return false;
     const some = shapes.all
       .filter(({ id }) => tables.has(id))
       .map((shape) => {

@@ -1,6 +1,7 @@
 import { escapeLiteral } from 'pg';
 import type { TableShape } from '../table-shape';
-import type { Constraints } from './constraints';
+import { typed } from '../typed-text';
+import { type Constraints, type Reference, unquoted } from './constraints';
 
 /** A record of p2p.parked. */
 export interface Waiting {
@@ -34,6 +35,16 @@ export function waitingFor(constraints: Constraints, shape: TableShape, keys: st
       ? [`${record} WHERE p.reason = 'reference' AND p.waits_for ->> 'table' IN (${vague.join(', ')}) AND ${any}`]
       : []),
   ].join(' UNION ');
+}
+
+/** SQL for the parked rows that wait for a row of a table that is not shared, and that is there. */
+export function metElsewhere({ name, child, parent, columns }: Reference): string {
+  const isThere = columns.map((column) => {
+    const value = typed(column, `(p.waits_for -> 'key' ->> ${escapeLiteral(unquoted(column.parent))})`);
+    return `r.${column.parent} OPERATOR(${column.equals}) ${value}`;
+  });
+  return `SELECT FROM p2p.parked AS p JOIN ${parent.relation} AS r ON ${isThere.join(' AND ')}
+    WHERE p.table_id = ${child.table} AND p.reason = 'reference' AND p."constraint" = ${escapeLiteral(name)}`;
 }
 
 /** The names under which rows of a table are referred to otherwise than by the text of their primary key. */
