@@ -29,6 +29,8 @@ CREATE TABLE p2p.tracked_table (
   -- The primary key's columns, by name and by number: one that was renamed is the same, one that is another begins anew.
   key_names   text[],
   key_numbers text,
+  -- Its columns, number to name, as what is kept of its rows names them.
+  column_names jsonb,
   backfilled  boolean     NOT NULL DEFAULT false,
   conflicts   bigint      NOT NULL DEFAULT 0,
   -- How many versions of a row p2p.history_<id> keeps with their images; 0: there is no such table (libs/store/src/sql/history.sql).
@@ -156,6 +158,13 @@ $$;
 CREATE UNIQUE INDEX ON p2p.parked (table_id, p2p.key_digest(key));
 CREATE INDEX ON p2p.parked (p2p.digest(waits_for));
 CREATE INDEX ON p2p.parked (table_id) WHERE reason = 'reference';
+
+-- An object with other names for some of its members: what is told by column, once columns are renamed.
+CREATE FUNCTION p2p.renamed(object jsonb, names jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE jsonb_typeof($1) WHEN 'object'
+    THEN (SELECT coalesce(jsonb_object_agg(coalesce($2 ->> e.key, e.key), e.value), '{}') FROM jsonb_each($1) AS e) ELSE $1 END
+$$;
 
 -- A row's versions without the one under whose name it stands, and with it, in their order (libs/core: compareVersions).
 CREATE FUNCTION p2p.without(siblings jsonb, stamp bigint, origin text) RETURNS jsonb

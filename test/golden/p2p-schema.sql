@@ -118,6 +118,7 @@ TABLE tracked_table
   name text NOT NULL
   key_names text[]
   key_numbers text
+  column_names jsonb
   backfilled boolean NOT NULL DEFAULT false
   conflicts bigint NOT NULL DEFAULT 0
   max_versions integer NOT NULL DEFAULT 0
@@ -483,6 +484,16 @@ AS $function$
     SELECT e.origin, max(e.stamp) AS stamp FROM entry AS e WHERE e.origin <> $5 GROUP BY e.origin
   )
   SELECT jsonb_object_agg(h.origin, h.stamp) FROM highest AS h
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.renamed(object jsonb, names jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE jsonb_typeof($1) WHEN 'object'
+    THEN (SELECT coalesce(jsonb_object_agg(coalesce($2 ->> e.key, e.key), e.value), '{}') FROM jsonb_each($1) AS e) ELSE $1 END
 $function$
 
 CREATE OR REPLACE FUNCTION p2p.sound_fields(fields jsonb, stamp bigint, origin text, past jsonb, composed boolean)

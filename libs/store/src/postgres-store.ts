@@ -29,6 +29,7 @@ import { establishIdentity, type NodeIdentity } from './identity';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
+import { followNames } from './renamed-columns';
 import { rowKey } from './row-key';
 import { whyRow, type WhyView } from './row-why';
 import { Rulebook } from './rulebook';
@@ -152,6 +153,7 @@ export class PostgresStore {
       }
     }
     await shapes.refresh();
+    await followNames(pool, shapes.all);
     await rulebook.follow(shapes);
 
     // Feed and inbox.

@@ -7,6 +7,7 @@ import type { NodeIdentity } from './identity';
 import type { ParkingUpkeep } from './parking/upkeep';
 import { forgetPositions } from './positions';
 import { backfill, sweep, versionImages } from './reconcile';
+import { followNames } from './renamed-columns';
 import type { Rulebook } from './rulebook';
 import { SequenceKeeper } from './sequences/keeper';
 import type { Shapes } from './shapes';
@@ -102,6 +103,7 @@ export class Upkeep {
       });
     }
     await this.shapes.refresh();
+    await this.reporting(() => followNames(this.pool, this.shapes.all));
     const names = this.shapes.names.join();
     if (names !== this.followed) await forgetPositions(this.pool, this.shapes.names);
     this.followed = names;

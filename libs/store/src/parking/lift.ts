@@ -138,10 +138,12 @@ export class Lift {
          UPDATE ${table.meta} AS m SET deleted = false,
            siblings = CASE WHEN p.composed THEN m.siblings ELSE p2p.without(m.siblings, m.stamp, m.origin) END
          FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isParked(table)}
+           -- A column that has just been renamed would come back without its value: see followNames.
+           AND NOT EXISTS (SELECT FROM jsonb_object_keys(p.image) AS k WHERE k <> ALL ($2))
          RETURNING p.id, p.image
        ), taken AS (INSERT INTO ${this.rows} (${this.idents}) SELECT ${values.join(', ')} FROM back AS b)
        SELECT b.id FROM back AS b`,
-      [ids],
+      [ids, table.columns.map(({ name }) => name)],
     );
     return rows.map(({ id }) => id);
   }
