@@ -276,9 +276,9 @@ describe('The images of a history', () => {
       { id: '1', title: '<x/>', 'new "one': '2026-01-31' },
       null,
       { id: '1', title: 'e', 'new "one': '2026-01-31' },
-      { id: '1', name: 'c', 'new "one': '2026-01-31' },
-      { id: '1', name: 'b', qty: '1', 'new "one': '2026-01-31' },
-      { id: '1', name: 'a', qty: '1' },
+      { id: '1', title: 'c', 'new "one': '2026-01-31' },
+      { id: '1', title: 'b', qty: '1', 'new "one': '2026-01-31' },
+      { id: '1', title: 'a', qty: '1' },
     ]);
     expect(await historyOf(node, ['2'])).toMatchObject([{ deleted: true }]);
   });

@@ -1,5 +1,6 @@
 import { nextRequest, parseMaxVersions, parseRules } from '@pgmesh/core';
 import { renameWriter } from '@pgmesh/store';
+import type { Frame } from '@pgmesh/wire';
 import { copyDatabase, createDatabase, type TestDatabase } from '../support/database';
 import { eventually, LiveNode } from '../support/mesh-node';
 import { expectEqual, openStore, pull, settle, type StoreNode, storeNode } from '../support/store-node';
@@ -39,6 +40,11 @@ async function busy(db: TestDatabase): Promise<void> {
 /** What one database has of its feed from where a reader stands in the other's. */
 const pulled = (from: StoreNode, to: StoreNode) => pull(from, to).catch((error: unknown) => error);
 
+/** As from a sender that does not tell of what types its values are: then they are rounded, instead of refused. */
+async function* untyped(frames: AsyncIterable<Frame>): AsyncGenerator<Frame> {
+  for await (const frame of frames) yield 'types' in frame ? { ...frame, types: undefined } : frame;
+}
+
 describe('trap 09: a disk is copied, and both nodes start', () => {
   it('the same version with other content is refused with 409, and nothing of its window is applied', async () => {
     const { original, copy } = await cloned();
@@ -67,8 +73,10 @@ describe('trap 09: a disk is copied, and both nodes start', () => {
 
   it('a version that comes again is not taken for another: values are compared as the column holds them', async () => {
     await using a = await storeNode('a', schema);
-    await using b = await storeNode('b', schema.replace('price numeric', 'price numeric(8, 2)'));
+    await using b = await storeNode('b', schema);
     await settle(a, b);
+    await b.sql('ALTER TABLE items ALTER price TYPE numeric(8, 2)');
+    await b.store.keepUp();
     await a.sql(
       `INSERT INTO items VALUES (1, 'rounded', 1.005, array_remove(ARRAY['x', NULL], NULL), '{"a":  1}'), (2, NULL, NULL, NULL, NULL)`,
     );
@@ -76,7 +84,7 @@ describe('trap 09: a disk is copied, and both nodes start', () => {
     const request = nextRequest(await b.store.inbox.position(nodeId), epoch, a.store.tables(), 'copy')!;
     for (let i = 0; i < 2; i++) {
       const window = await a.store.feed.open(request, { except: () => [], limit: 100 });
-      const applied = await b.store.inbox.apply(window.frames());
+      const applied = await b.store.inbox.apply(untyped(window.frames()));
       expect(applied).toMatchObject({ outcome: 'applied', rows: 2, changed: i === 0 ? 2 : 0 });
     }
     expect(await b.sql('SELECT price FROM items WHERE id = 1')).toEqual([{ price: '1.01' }]);
