@@ -13,7 +13,7 @@ interface LiftedColumn {
 }
 
 /**
- * A table without constraints that rows of a shared table are moved into while it is decided which of them stand: `rows`, as they will
+ * A table without constraints that rows of a shared table are copied into while it is decided which of them stand: `rows`, as they will
  * be, and `gone`, as they stood. They last for one transaction.
  */
 export class Lift {

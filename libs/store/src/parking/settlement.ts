@@ -28,8 +28,8 @@ type Places = ReadonlyMap<number, readonly string[]>;
 
 /**
  * Decides which rows stand and which are parked (docs/parking.md), in the transaction that changes them: the rows of a window's keys are
- * lifted out of their tables, and with them every parked row that waits for a lifted one; the window is merged into what was lifted, and
- * `conclude` puts back what stands.
+ * locked and copied, and with them every parked row that waits for one of these; the window is merged into the copies, and `conclude`
+ * makes the tables what they come to.
  */
 export class Settlement {
   private readonly lifts = new Map<number, Lift>();
