@@ -48,7 +48,7 @@ async function showBatch(
   judge: Judge,
   after: readonly string[],
 ): Promise<readonly string[] | null> {
-  const settlement = await Settlement.open(client, shapes.constraints, shapes.all, [shape.id]);
+  const settlement = await Settlement.open(client, shapes, [shape.id]);
   await settlement.takeAll();
   const later = keysAfter(shape, inMeta('m'), (column, i) => `$${i + 1}::text::${column.type}`);
   const condition = `m.siblings IS NOT NULL${after.length > 0 ? ` AND ${later}` : ''}`;

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
 import { sqlState } from '../database';
-import { unmetReference } from '../parking/watch';
 import { begin } from './merge-transaction';
+import { retried } from './refusal';
 
 /** Of half a second each. */
 const attempts = 120;
@@ -22,8 +22,7 @@ export async function inApply<T>(
     } catch (error) {
       await client.query('ROLLBACK');
       const state = sqlState(error) ?? '';
-      if (attempt === attempts || !['55P03', '40P01', '40001', '23505', '23P01', unmetReference].includes(state))
-        throw error;
+      if (attempt === attempts || !retried.has(state)) throw error;
     } finally {
       client.release();
     }

@@ -185,7 +185,8 @@ export class PostgresInbox {
         return this.applied(head, await merge.commit(end));
       } catch (error) {
         await client.query('ROLLBACK');
-        const state = sqlState(error instanceof Unreadable ? error.cause : error);
+        const cause = error instanceof Unreadable ? error.cause : error;
+        const state = sqlState(cause);
         // A row that collides with none, time and again, is one that a trigger leaves out.
         const isLeftOut = error instanceof Collision && attempt >= collisions;
         if (!settling && (isLeftOut || error instanceof MustSettle || isInTheWay(state, careful))) {
@@ -204,7 +205,7 @@ export class PostgresInbox {
         } else if (state === otherConstraints) {
           await this.shapes.refresh();
         } else if (!retried.has(state ?? '')) {
-          await this.lookAgain(stages, error instanceof Unreadable ? error.cause : error);
+          await this.lookAgain(stages, cause);
           return refused(error);
         }
         await sleep(Math.random() * 20 * 2 ** attempt);
@@ -296,7 +297,7 @@ async function settleIn(
   tables: ReadonlySet<number>,
   since: Snapshot | null,
 ): Promise<Changed> {
-  const settlement = await Settlement.open(client, shapes.constraints, shapes.all, tables);
+  const settlement = await Settlement.open(client, shapes, tables);
   if (since === null) await settlement.takeAll();
   else {
     for (const shape of shapes.all.filter(({ id }) => settlement.tables.has(id))) {

@@ -106,7 +106,7 @@ export class MergeTransaction {
   private async settleWhere(parked: readonly number[]): Promise<void> {
     const { shapes, settling } = this.options;
     const tables = this.head.tables.flatMap((name) => shapes.get(name)?.id ?? []);
-    if (settling) this.settlement = await Settlement.open(this.client, shapes.constraints, shapes.all, tables);
+    if (settling) this.settlement = await Settlement.open(this.client, shapes, tables);
     else if (mustSettle(shapes, tables, parked)) throw new MustSettle();
     this.parkedTables = parked;
   }

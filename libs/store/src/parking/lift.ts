@@ -122,8 +122,8 @@ export class Lift {
     return `NOT EXISTS (SELECT FROM ${this.gone} AS g WHERE ${keysEqual(this.table, inData('g'), inData(alias))})`;
   }
 
-  /** Takes parked rows, by the ids of their records, as if they stood. Returns the records that it took. */
-  async takeParked(ids: readonly number[]): Promise<number[]> {
+  /** Takes parked rows, by the ids of their records, as if they stood. */
+  async takeParked(ids: readonly number[]): Promise<void> {
     const { table } = this;
     const values = table.columns.map((column) => {
       const text = `(b.image ->> '${column.name.replace(/'/g, "''")}')`;
@@ -133,35 +133,33 @@ export class Lift {
         ? value
         : `CASE WHEN b.image ? '${column.name.replace(/'/g, "''")}' THEN ${value} ELSE ${preset} END`;
     });
-    const { rows } = await this.client.query<{ id: number }>(
+    await this.client.query(
       `WITH back AS (
          UPDATE ${table.meta} AS m SET deleted = false,
            siblings = CASE WHEN p.composed THEN m.siblings ELSE p2p.without(m.siblings, m.stamp, m.origin) END
          FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isParked(table)}
            -- A column that has just been renamed would come back without its value: see followNames.
            AND NOT EXISTS (SELECT FROM jsonb_object_keys(p.image) AS k WHERE k <> ALL ($2))
-         RETURNING p.id, p.image
-       ), taken AS (INSERT INTO ${this.rows} (${this.idents}) SELECT ${values.join(', ')} FROM back AS b)
-       SELECT b.id FROM back AS b`,
+         RETURNING p.image
+       ) INSERT INTO ${this.rows} (${this.idents}) SELECT ${values.join(', ')} FROM back AS b`,
       [ids, table.columns.map(({ name }) => name)],
     );
-    return rows.map(({ id }) => id);
   }
 
   /** Tries the rows at these places on the table, in place of those that were lifted. */
   async tryPut(places: readonly string[]): Promise<void> {
     await this.removeLifted();
-    await this.client.query(
-      `INSERT INTO ${this.table.name} (${this.idents}) OVERRIDING SYSTEM VALUE
-       SELECT ${this.listed('l')} FROM ${this.rows} AS l WHERE l.ctid = ANY ($1::tid[])`,
-      [places],
-    );
+    await this.insertInto(this.table.name, places);
   }
 
   /** Puts the rows at these places where only what a row is by itself is looked at. */
   async tryOut(places: readonly string[]): Promise<void> {
+    await this.insertInto(this.trial, places);
+  }
+
+  private async insertInto(table: string, places: readonly string[]): Promise<void> {
     await this.client.query(
-      `INSERT INTO ${this.trial} (${this.idents}) OVERRIDING SYSTEM VALUE
+      `INSERT INTO ${table} (${this.idents}) OVERRIDING SYSTEM VALUE
        SELECT ${this.listed('l')} FROM ${this.rows} AS l WHERE l.ctid = ANY ($1::tid[])`,
       [places],
     );
@@ -211,10 +209,9 @@ export class Lift {
     const updates = updatedColumns(table, table.columns).map((column) => `${column.ident} = ${value(column)}`);
     const { rows: stood } = await client.query<{ place: string }>(
       updates.length > 0
-        ? `UPDATE ${table.name} AS d SET ${updates.join(', ')} FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
+        ? `UPDATE ${table.name} AS d SET ${updates.join(', ')} FROM ${this.others}
            WHERE o.place IS NULL AND ${sameKey} RETURNING l.ctid::text AS place`
-        : `SELECT l.ctid::text AS place FROM ${this.rows} AS l JOIN ${table.name} AS d ON ${sameKey} LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
-           WHERE o.place IS NULL`,
+        : `SELECT l.ctid::text AS place FROM ${this.others} JOIN ${table.name} AS d ON ${sameKey} WHERE o.place IS NULL`,
       [places],
     );
     const isNew = `NOT EXISTS (SELECT FROM ${this.gone} AS g WHERE ${keysEqual(table, inData('g'), inData('l'))})`;
@@ -236,7 +233,7 @@ export class Lift {
     const isThere = `EXISTS (SELECT FROM ${this.table.name} AS d WHERE ${keysEqual(this.table, inData('d'), inData('l'))})`;
     const stood = `EXISTS (SELECT FROM ${this.gone} AS g WHERE ${keysEqual(this.table, inData('g'), inData('l'))})`;
     const { rows: missing } = await this.client.query<{ place: string }>(
-      `SELECT l.ctid::text AS place FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
+      `SELECT l.ctid::text AS place FROM ${this.others}
          LEFT JOIN unnest($2::tid[]) AS u (place) ON u.place = l.ctid
        WHERE o.place IS NULL AND u.place IS NULL AND NOT (${isThere}${updated === null ? '' : ` AND NOT ${stood}`})`,
       [places, updated ?? []],
@@ -258,8 +255,13 @@ export class Lift {
     await this.client.query(`DELETE FROM ${this.table.name} AS d USING ${this.gone} AS g WHERE ${isLifted}`);
   }
 
+  /** The lifted rows `l`; `o.place` is NULL but for those at the places that are the first parameter. */
+  private get others(): string {
+    return `${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid`;
+  }
+
   private get keptBut(): string {
-    return `SELECT l.* FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid WHERE o.place IS NULL`;
+    return `SELECT l.* FROM ${this.others} WHERE o.place IS NULL`;
   }
 
   private keys(alias: string): string {
@@ -269,7 +271,7 @@ export class Lift {
   /** The places of all rows but these, in the order of the primary key. */
   async placesBut(places: readonly string[]): Promise<string[]> {
     const { rows } = await this.client.query<{ place: string }>(
-      `SELECT l.ctid::text AS place FROM ${this.rows} AS l LEFT JOIN unnest($1::tid[]) AS o (place) ON o.place = l.ctid
+      `SELECT l.ctid::text AS place FROM ${this.others}
        WHERE o.place IS NULL ORDER BY ${this.keys('l')}`,
       [places],
     );

@@ -2,13 +2,14 @@ import type { PoolClient } from 'pg';
 import type { Stage } from '../apply/stage';
 import { refusesRow, sqlState } from '../database';
 import { inData, inStage, keysEqual, metaKeys } from '../keys';
+import type { Shapes } from '../shapes';
 import type { TableShape } from '../table-shape';
 import { connected, type Constraints, type KeyConstraint } from './constraints';
 import { drawLower, settleKeys } from './key-claims';
 import { isSameRow, Lift } from './lift';
 import { type Changed, keepParked, noChange, readReferred } from './record';
 import { isReferred, isUnmet, lockReferred, parentColumns } from './references';
-import { hasSettledKey, type Waiting, waitingFor } from './waiting';
+import { hasSameKey, hasSettledKey, type Waiting, waitingFor } from './waiting';
 
 /** Why a row does not stand. */
 export interface Reason {
@@ -49,8 +50,7 @@ export class Settlement {
   /** @param tables the ids of those that change: all that foreign keys connect with them are in question */
   static async open(
     client: PoolClient,
-    constraints: Constraints,
-    shapes: readonly TableShape[],
+    { constraints, all: shapes }: Shapes,
     tables: Iterable<number>,
   ): Promise<Settlement> {
     // Nearly all statements here go over all lifted rows.
@@ -83,7 +83,7 @@ export class Settlement {
     return { ...stage, shape: lift.shape };
   }
 
-  /** Lifts a table's rows: `USING from WHERE condition`, over `d`. Returns the table as rows are to be merged into it. */
+  /** Lifts rows of a table (see Lift.lift). Returns the table as rows are to be merged into it. */
   async liftRows(shape: TableShape, from: string, condition: string, values: readonly unknown[]): Promise<TableShape> {
     const lift = await this.lift(shape.id);
     await lift.lift(from, condition, values);
@@ -122,10 +122,7 @@ export class Settlement {
 
   /** Lifts the parked rows of these keys. */
   private async takeSame(shape: TableShape, keys: string, values: readonly unknown[]): Promise<void> {
-    const texts = shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ');
-    const isSame = hasSettledKey(shape)
-      ? `p.table_id = ${shape.id} AND p2p.key_digest(p.key) = p2p.key_digest(ARRAY[${texts}])`
-      : isSameRow(shape);
+    const isSame = hasSettledKey(shape) ? hasSameKey(shape) : isSameRow(shape);
     const { rows } = await this.client.query<Waiting>(
       `SELECT p.table_id, p.id FROM (${keys}) AS m JOIN p2p.parked AS p ON ${isSame}`,
       [...values],

@@ -91,8 +91,6 @@ export class ParkingUpkeep {
     const { rows } = await this.pool.query<{ snapshot: string; definitions: string }>(
       `SELECT pg_current_snapshot()::text AS snapshot, concat_ws(' ',
          (SELECT string_agg(${fingerprintOf('o.oid')}, ' ' ORDER BY o.oid) FROM unnest($1::oid[]) AS o (oid)),
-         (SELECT string_agg(a.attrelid || ' ' || a.attname, ' ' ORDER BY a.attrelid, a.attnum) FROM pg_attribute AS a
-           WHERE a.attrelid = ANY ($1) AND a.attnotnull),
          (SELECT string_agg(d.oid || ' ' || pg_get_expr(d.adbin, d.adrelid), ' ' ORDER BY d.oid) FROM pg_attrdef AS d WHERE d.adrelid = ANY ($1)),
          (SELECT string_agg(c.oid || ' ' || pg_get_constraintdef(c.oid), ' ' ORDER BY c.oid) FROM pg_constraint AS c WHERE c.conrelid = ANY ($1)),
          (SELECT string_agg(x.indexrelid::text, ' ' ORDER BY x.indexrelid) FROM pg_index AS x WHERE x.indrelid = ANY ($1)),

@@ -14,6 +14,12 @@ export function hasSettledKey(shape: TableShape | undefined): boolean {
   return shape?.key.every(({ settled }) => settled) ?? true;
 }
 
+/** Whether the record `p` is of the key of the metadata row `m`, where that is settled: by an index. */
+export function hasSameKey({ id, key }: TableShape): string {
+  const texts = key.map((_, i) => `m.key${i + 1}::text`).join(', ');
+  return `p.table_id = ${id} AND p2p.key_digest(p.key) = p2p.key_digest(ARRAY[${texts}])`;
+}
+
 /**
  * SQL for the records of parked rows whose lot may be another since rows of `shape` changed: those that wait for one of them, and
  * where one of them could claim a key that a row holds which waits for its parent, those.

@@ -4,7 +4,7 @@ import type { Shapes } from '../shapes';
 import type { TableShape } from '../table-shape';
 import { connected, watched } from './constraints';
 import { assertReferences } from './references';
-import { hasSettledKey, waitingFor } from './waiting';
+import { hasSameKey, hasSettledKey, waitingFor } from './waiting';
 
 /** Which tables have parked rows, by their ids. */
 export const parkedTables = prepared(
@@ -71,8 +71,6 @@ export function assertUnaffected(
 export function affects({ constraints }: Shapes, shape: TableShape, versions: string): string {
   // Equal keys may be written in two ways, and records are found by their text.
   if (!hasSettledKey(shape)) return `EXISTS (SELECT FROM ${versions} AS m)`;
-  const texts = shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ');
-  return `EXISTS (SELECT FROM ${versions} AS m JOIN p2p.parked AS p
-      ON p.table_id = ${shape.id} AND p2p.key_digest(p.key) = p2p.key_digest(ARRAY[${texts}]))
+  return `EXISTS (SELECT FROM ${versions} AS m JOIN p2p.parked AS p ON ${hasSameKey(shape)})
     OR EXISTS (${waitingFor(constraints, shape, versions)})`;
 }
