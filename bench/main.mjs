@@ -15,7 +15,7 @@ import { drawPicture } from './picture.mjs';
 import { reportTable, summary } from './report.mjs';
 import { native } from './system-native.mjs';
 import { pgmesh, pgmeshOf } from './system-pgmesh.mjs';
-import { Teardown } from './teardown.mjs';
+import { endOnSignals, Teardown } from './teardown.mjs';
 import { Yardstick } from './yardstick.mjs';
 
 /**
@@ -151,17 +151,7 @@ async function main() {
   const options = readOptions(process.argv.slice(2));
   if (options === 'help') return console.log(usage);
   const teardown = new Teardown();
-  process.on('exit', () => teardown.atExit());
-  for (const [signal, code] of /** @type {const} */ ([
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-    ['SIGHUP', 129],
-  ])) {
-    process.once(signal, () => {
-      console.error(`\n${signal}: stopping all servers and nodes`);
-      void teardown.end().finally(() => process.exit(code));
-    });
-  }
+  endOnSignals(teardown);
   const report = await bench(options, teardown);
   await teardown.end();
   publish(report);

@@ -12,9 +12,10 @@ import { endChild } from './teardown.mjs';
 export const ownCli = fileURLToPath(new URL('../bin/pgmesh.js', import.meta.url));
 
 /** Nothing of the caller's own configuration may reach a node of the bench, and nodes must not find each other early. */
-function environment() {
+/** @param {Record<string, string>} [settings] */
+function environment(settings) {
   const own = Object.entries(process.env).filter(([name]) => !/^(P2P_|PG|DATABASE_URL$|NODE_ID$|API_PORT$)/.test(name));
-  return { ...Object.fromEntries(own), NODE_ENV: 'production', P2P_DISCOVERY_MODE: 'manual' };
+  return { ...Object.fromEntries(own), NODE_ENV: 'production', P2P_DISCOVERY_MODE: 'manual', ...settings };
 }
 
 /** A pgmesh node, started from its command line and spoken to over HTTP, as a user would. */
@@ -31,16 +32,16 @@ export class NodeProcess {
   /**
    * Returns when the node says that it is ready: its tables are tracked, with the rows that were there before.
    * @param {import('./teardown.mjs').Teardown} teardown
-   * @param {{ id: string, databaseUrl: string, tables: string, directory: string, patience: number, cli?: string }} node
+   * @param {{ id: string, databaseUrl: string, tables: string, directory: string, patience: number, cli?: string, env?: Record<string, string> }} node
    */
-  static async start(teardown, { id, databaseUrl, tables, directory, patience, cli = ownCli }) {
+  static async start(teardown, { id, databaseUrl, tables, directory, patience, cli = ownCli, env }) {
     const port = await freePort();
     const node = new NodeProcess(id, port, join(directory, `node-${id}-${port}.log`));
     const log = openSync(node.logFile, 'a');
     const args = ['node', '--node-id', id, '--port', String(port), '--database-url', databaseUrl, '--tables', tables];
     node.child = spawn(process.execPath, [cli, ...args], {
       cwd: directory,
-      env: environment(),
+      env: environment(env),
       stdio: ['ignore', log, log],
       detached: true,
     });
@@ -69,6 +70,11 @@ export class NodeProcess {
     }
     const overdue = new Overdue(`node ${this.id} to be ready (GET /health/ready: ${last.slice(0, 300)})`, patience);
     throw new Error(`${overdue.message}; ${this.lastWords()}`);
+  }
+
+  /** Whether the bench has ended it. */
+  get isEnded() {
+    return this.child?.killed ?? false;
   }
 
   /** Throws if the node has ended, which no node does by itself. */

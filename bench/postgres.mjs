@@ -89,9 +89,10 @@ export class PostgresServer {
 
   /**
    * @param {import('./teardown.mjs').Teardown} teardown
-   * @param {{ name: string, directory: string, walLevel: 'replica' | 'logical' }} server
+   * @param {{ name: string, directory: string, walLevel: 'replica' | 'logical', settings?: Record<string, string | number> }} server
+   *   `settings`: others than those of every server
    */
-  static async start(teardown, { name, directory, walLevel }) {
+  static async start(teardown, { name, directory, walLevel, settings: own = {} }) {
     const bin = binaries();
     const server = new PostgresServer(name, await freePort(), teardown);
     const data = join(directory, `${name}-${server.port}`);
@@ -103,16 +104,16 @@ export class PostgresServer {
     const made = run(...unprivileged(join(bin, 'initdb'), [...initdb, ...quick]), { timeout: 60_000 });
     teardown.child(made.child);
     await made;
-    await server.#spawn(join(bin, 'postgres'), data, walLevel);
+    await server.#spawn(join(bin, 'postgres'), data, { wal_level: walLevel, ...own });
     const admin = await server.connect('postgres');
     await admin.query('CREATE DATABASE bench');
     await admin.end();
     return server;
   }
 
-  /** @param {string} program @param {string} data @param {string} walLevel */
-  async #spawn(program, data, walLevel) {
-    const flags = Object.entries({ ...settings, wal_level: walLevel, port: this.port });
+  /** @param {string} program @param {string} data @param {Record<string, string | number>} own */
+  async #spawn(program, data, own) {
+    const flags = Object.entries({ ...settings, ...own, port: this.port });
     const args = ['-D', data, ...flags.flatMap(([name, value]) => ['-c', `${name}=${value}`])];
     // Detached: Ctrl-C reaches the bench alone, which then stops everything in order.
     const child = spawn(...unprivileged(program, args), { stdio: ['ignore', 'ignore', 'pipe'], detached: true });

@@ -66,6 +66,21 @@ export class Teardown {
   }
 }
 
+/** Gives everything back on Ctrl-C and its like, and at the end in any case. @param {Teardown} teardown */
+export function endOnSignals(teardown) {
+  process.on('exit', () => teardown.atExit());
+  for (const [signal, code] of /** @type {const} */ ([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ])) {
+    process.once(signal, () => {
+      console.error(`\n${signal}: stopping all servers and nodes`);
+      void teardown.end().finally(() => process.exit(code));
+    });
+  }
+}
+
 /**
  * Ends a child by signal, then by force.
  * @param {import('node:child_process').ChildProcess} child
