@@ -49,6 +49,8 @@ CREATE TABLE p2p.position (
   reached    text        NOT NULL,
   copy       jsonb,
   left_off   jsonb,
+  -- What it told of each origin's own writes (libs/core: Seen), and over which tables that holds here.
+  seen       jsonb,
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 

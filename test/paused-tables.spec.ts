@@ -1,6 +1,7 @@
 /** Tables that are kept out of an exchange while all others go on, over HTTP with stores in memory (trap 37). */
 import { MemoryStore } from '../libs/sync/test-support/memory-store';
 import { converged, eventually, fullMesh, TestNode } from '../libs/sync/test-support/node';
+import { protocolVersion } from '../libs/wire/src';
 
 const tables = ['public.items', 'public.orders'];
 /** Long enough that nothing in a test happens because an interval has passed. */
@@ -96,7 +97,7 @@ it('trap 37: forms are told to nodes that have others, and digests to all', asyn
 });
 
 const greeting = {
-  protocol: 1,
+  protocol: protocolVersion,
   instance: 'i',
   node_id: 'older',
   epoch: 'e',

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { MemoryStore } from '../libs/sync/test-support/memory-store';
 import { converged, eventually, fullMesh, pause, quiet, TestNode } from '../libs/sync/test-support/node';
 import { parseRules } from '../libs/core/src';
-import { Problem } from '../libs/wire/src';
+import { Problem, protocolVersion } from '../libs/wire/src';
 
 const tables = ['public.items', 'public.orders'];
 /** Long enough that nothing in a test happens because an interval has passed. */
@@ -209,7 +209,7 @@ describe('what gets lost', () => {
     await converged(a, b);
     const head = {
       type: 'window',
-      protocol: 1,
+      protocol: protocolVersion,
       node: 'a',
       epoch: 'e1',
       kind: 'window',
@@ -365,7 +365,7 @@ describe('refusals', () => {
     a.peers.add(other.url);
     await eventually('both are refused', () => a.mesh.status().peers.every(({ state }) => state === 'paused'));
     expect(a.mesh.status().peers.map(({ last_error }) => last_error?.code)).toEqual(['other_node', 'forbidden']);
-    await expect(a.mesh.exchange.hello({ protocol: 1 })).rejects.toMatchObject({ code: 'bad_request' });
+    await expect(a.mesh.exchange.hello({ protocol: protocolVersion })).rejects.toMatchObject({ code: 'bad_request' });
   });
 });
 

@@ -1,3 +1,4 @@
+import { protocolVersion } from '@pgmesh/wire';
 import { connect } from 'node:net';
 import { eventually, eventuallyEqual, LiveNode, pause, startMesh } from '../support/mesh-node';
 
@@ -65,7 +66,7 @@ it('trap 41: a reader that stops reading in the middle of a window is let go, an
   const [a, b] = [mesh.node('a'), mesh.node('b')];
   await mesh.connected();
   const { protocol, node_id } = await a.ask<{ protocol: number; node_id: string }>('hello', 'POST', {
-    protocol: 1,
+    protocol: protocolVersion,
     instance: 'x',
     node_id: 'reader',
     epoch: 'e',
@@ -173,7 +174,7 @@ it('trap 41: a window that stops coming in the middle of its second table does n
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
-      protocol: 1,
+      protocol: protocolVersion,
       node_id: 'c',
       epoch: null,
       tables: ['public.readings', 'public.words'],

@@ -153,8 +153,8 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'a row that is new here comes without its siblings',
     mergeSql,
-    's.v5, s.v6, s.v7, ${via}, pg_current_xact_id() FROM',
-    's.v5, NULL, s.v7, ${via}, pg_current_xact_id() FROM',
+    's.v5, s.v6, s.v7, ${via}, pg_current_xact_id(), s.v8 FROM',
+    's.v5, NULL, s.v7, ${via}, pg_current_xact_id(), s.v8 FROM',
   ),
   fault(
     'a tombstone is noted and the row stays',
@@ -164,7 +164,7 @@ export const engineFaults: readonly EngineFault[] = [
   ),
   fault(
     'what was received is not passed on',
-    windowQuery,
+    'libs/store/src/feed/left-out.ts',
     '(v.via IS NULL OR v.via <> ALL (${args.except}))',
     '(v.via IS NULL OR v.via <> ALL (${args.except}) AND false)',
   ),

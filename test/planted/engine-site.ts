@@ -1,7 +1,7 @@
 import { type FeedRequest, nextRequest, parseRules } from '@pgmesh/core';
 import { decodeFrames, encodeFrame, type Frame, Problem } from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
-import { leftOut, readerOf } from '../../libs/sync/src/offer';
+import { openFor, readerOf } from '../../libs/sync/src/offer';
 import type { TestDatabase } from '../support/database';
 import type { Expected, Name, Row } from './engine-history';
 import type { Engine } from './planted-engine';
@@ -157,10 +157,10 @@ export async function pull(
   for (let step = 0; step < 200; step++) {
     const { epoch, nodeId } = from.store.identity;
     const request = nextRequest(await to.store.inbox.position(nodeId), epoch, from.store.tables(), last);
-    const told = { nodeId: to.id, knowledge: await to.store.inbox.knowledge(), links: [] };
+    const [knowledge, seen] = [await to.store.inbox.knowledge(), await to.store.inbox.seen()];
+    const told = { nodeId: to.id, knowledge, seen, links: [] };
     const reader = await readerOf(from.store, told, to.store.identity.epoch);
-    const options = { except: (ours: typeof told.knowledge) => leftOut(ours, reader, request!), limit };
-    const window = await from.store.feed.open(request!, options);
+    const window = await openFor(from.store, reader, request!, limit);
     opened();
     const frames = encoded(window.frames(), interlude);
     const applied = await to.store.inbox.apply(decodeFrames(frames));

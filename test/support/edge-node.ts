@@ -57,6 +57,7 @@ export class SparseStore implements NodeStore {
       this.reach();
       return {};
     },
+    seen: async () => ({}),
   };
   readonly history: NodeStore['history'] = { add: async () => undefined, list: async () => [] };
   readonly peerBook: NodeStore['peerBook'] = {

@@ -24,7 +24,10 @@ const head = (more: Partial<WindowFrame> = {}): WindowFrame => ({
 });
 const rows = (
   more: Partial<
-    Record<'stamp' | 'origin' | 'priority' | 'past' | 'fields' | 'siblings' | 'deleted' | 'id' | 'body', string>
+    Record<
+      'stamp' | 'origin' | 'priority' | 'past' | 'fields' | 'siblings' | 'deleted' | 'written' | 'id' | 'body',
+      string
+    >
   > = {},
   over: Partial<RowsFrame> = {},
 ): RowsFrame => {
@@ -36,6 +39,7 @@ const rows = (
     fields = '{NULL}',
     siblings = '{NULL}',
     deleted = '{f}',
+    written = '{NULL}',
     id = '{7}',
     body = '{theirs}',
   } = more;
@@ -45,7 +49,7 @@ const rows = (
     columns: ['id', 'body'],
     count: 1,
     deleted: 0,
-    literals: [stamp, origin, priority, past, fields, siblings, deleted, id, body],
+    literals: [stamp, origin, priority, past, fields, siblings, deleted, written, id, body],
     ...over,
   };
 };

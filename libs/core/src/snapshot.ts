@@ -13,6 +13,9 @@ export interface Snapshot {
 /** The snapshot that shows nothing: where a feed begins. */
 export const beginning: Snapshot = Object.freeze({ xmax: 0n, xip: [] });
 
+/** The snapshot that shows all: ids as large are never reached. */
+export const everything: Snapshot = Object.freeze({ xmax: 2n ** 63n - 1n, xip: [] });
+
 /** Whether what transaction `xid` wrote is shown by `snapshot`. */
 export function shows(snapshot: Snapshot, xid: bigint): boolean {
   return xid < snapshot.xmax && !holds(snapshot.xip, xid);
@@ -49,6 +52,12 @@ export function meetSnapshots(a: Snapshot, b: Snapshot): Snapshot {
 export function cutSnapshot(from: Snapshot, present: Snapshot, xid: bigint): Snapshot {
   const below = { xmax: xid < present.xmax ? xid : present.xmax, xip: present.xip.filter((x) => x < xid) };
   return joinSnapshots(from, below);
+}
+
+/** What the snapshot shows but for these transactions: as if they were in progress. */
+export function withoutTransactions(snapshot: Snapshot, xids: readonly bigint[]): Snapshot {
+  const hidden = xids.filter((xid) => xid < snapshot.xmax);
+  return hidden.length === 0 ? snapshot : { ...snapshot, xip: ascending(new Set([...snapshot.xip, ...hidden])) };
 }
 
 /** `xmax:xip,xip,…`, the form in which cursors name snapshots. */

@@ -21,6 +21,8 @@ export interface Peer {
   readonly url: string;
   readonly urls: readonly string[];
   readonly sources: readonly string[];
+  /** Whether somebody named it. */
+  readonly byHand: boolean;
 }
 
 /** Who we are, and where: what must never become a peer. */
@@ -58,7 +60,7 @@ export function peersOf(sightings: Iterable<Sighting>, self: Self): Peer[] {
 function peer(id: string, sightings: Sighting[]): Peer {
   const urls = sightings.sort(mostTrustedFirst).map(({ url }) => url);
   const sources = [...new Set(sightings.flatMap(({ claims }) => [...claims.keys()]))].sort();
-  return { id, nodeId: nodeOf(sightings[0]!), url: urls[0]!, urls, sources };
+  return { id, nodeId: nodeOf(sightings[0]!), url: urls[0]!, urls, sources, byHand: sources.includes('manual') };
 }
 
 /** A stranger who announces another node's id must not draw its traffic: what answered and what people say go first. */

@@ -2,15 +2,18 @@ import {
   advance,
   type CopyProgress,
   formatSnapshot,
+  joinSeen,
   type Knowledge,
   learn,
   parseCursor,
   parseSnapshot,
   type Position,
+  type Seen,
+  seenOf,
   type Snapshot,
   type Step,
 } from '@pgmesh/core';
-import { Problem, type WindowFrame, type WireKnowledge } from '@pgmesh/wire';
+import { fromWireSeen, Problem, toWireSeen, type WindowFrame, type WireKnowledge, type WireSeen } from '@pgmesh/wire';
 import type { QueryConfig } from 'pg';
 import type { Queryable } from './database';
 
@@ -23,9 +26,16 @@ export interface PositionRow {
   reached: string;
   copy: { tables: string[]; since: string; next: CopyProgress['next'] } | null;
   left_off: Record<string, string> | null;
+  seen: StoredSeen | null;
 }
 
-export const positionColumns = 'node, epoch, tables, snapshot, reached, copy, left_off';
+/** What the node told with its last complete window of each origin's own writes (libs/core: Seen), and over which tables it holds here. */
+export interface StoredSeen {
+  readonly tables: readonly string[];
+  readonly origins: Readonly<Record<string, string>>;
+}
+
+export const positionColumns = 'node, epoch, tables, snapshot, reached, copy, left_off, seen';
 
 export async function readPosition(db: Queryable, node: string): Promise<Position | null> {
   const { rows } = await db.query<PositionRow>({
@@ -50,28 +60,58 @@ export function toKnowledge(rows: readonly PositionRow[]): Knowledge {
   );
 }
 
+/** What of each origin's own writes is here, in all of these tables. */
+export function toSeen(rows: readonly PositionRow[], shared: readonly string[]): Seen {
+  const told = rows.flatMap(({ seen }) =>
+    seen && shared.every((name) => seen.tables.includes(name)) ? [seen.origins] : [],
+  );
+  return told.reduce<Seen>(
+    (seen, origins) => joinSeen(seen, fromWireSeen(origins)),
+    seenOf(toKnowledge(rows.filter(({ copy }) => copy === null)), shared),
+  );
+}
+
+export async function readSeen(db: Queryable, shared: readonly string[]): Promise<Seen> {
+  const { rows } = await db.query<PositionRow>(`SELECT ${positionColumns} FROM p2p.position`);
+  return toSeen(rows, shared);
+}
+
 /** All positions, locked for the transaction that moves them. */
 export const lockPositions: QueryConfig = {
   name: 'p2p_positions_lock',
   text: `SELECT ${positionColumns} FROM p2p.position ORDER BY node FOR UPDATE`,
 };
 
-export function writePosition(node: string, position: Position): QueryConfig {
+/** @param seen null leaves what is there */
+export function writePosition(node: string, position: Position, seen: StoredSeen | null = null): QueryConfig {
   const { epoch, tables, snapshot, reached, copy, left } = position;
   const progress = copy && JSON.stringify({ tables: copy.tables, since: formatSnapshot(copy.since), next: copy.next });
   const leftOff =
     left && JSON.stringify(Object.fromEntries(Object.entries(left).map(([t, at]) => [t, formatSnapshot(at)])));
   return {
     name: 'p2p_position_write',
-    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6, $7)
+    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
       ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, tables = excluded.tables, snapshot = excluded.snapshot,
-        reached = excluded.reached, copy = excluded.copy, left_off = excluded.left_off, updated_at = now()`,
-    values: [node, epoch, tables, formatSnapshot(snapshot), formatSnapshot(reached), progress, leftOff ?? null],
+        reached = excluded.reached, copy = excluded.copy, left_off = excluded.left_off,
+        seen = coalesce(excluded.seen, p.seen), updated_at = now()`,
+    values: [
+      node,
+      epoch,
+      tables,
+      formatSnapshot(snapshot),
+      formatSnapshot(reached),
+      progress,
+      leftOff ?? null,
+      seen && JSON.stringify(seen),
+    ],
   };
 }
 
 /** A table that is shared no more is copied anew when it is shared again: nobody has kept watch over it meanwhile. */
 export async function forgetPositions(db: Queryable, shared: readonly string[]): Promise<void> {
+  await db.query(`UPDATE p2p.position SET seen = NULL WHERE NOT $1::jsonb @> (seen -> 'tables')`, [
+    JSON.stringify(shared),
+  ]);
   await db.query(
     `UPDATE p2p.position SET tables = ARRAY(SELECT t FROM unnest(tables) AS t WHERE t = ANY ($1) ORDER BY t),
        left_off = (SELECT jsonb_object_agg(l.key, l.value) FROM jsonb_each(left_off) AS l WHERE l.key = ANY ($1)),
@@ -104,6 +144,18 @@ export function learnFrom(
     if (learned) moved.set(node, { ...position, snapshot: learned.cursor.snapshot });
   }
   return moved;
+}
+
+/** What is seen by way of a node after a window of its: null where the window did not go over all that we share. */
+export function seenAfter(
+  before: StoredSeen | null,
+  head: WindowFrame,
+  told: WireSeen | undefined,
+  shared: readonly string[],
+): StoredSeen | null {
+  if (head.kind !== 'window' || !told || !shared.every((table) => head.tables.includes(table))) return null;
+  const still = before && shared.every((table) => before.tables.includes(table)) ? fromWireSeen(before.origins) : {};
+  return { tables: shared, origins: toWireSeen(joinSeen(still, fromWireSeen(told))) };
 }
 
 function stepOf(head: WindowFrame): Step {

@@ -2,6 +2,7 @@ import { advance, type FeedRequest, parseSnapshot, type Position } from '@pgmesh
 import {
   type Frame,
   fromWireKnowledge,
+  fromWireSeen,
   type Hello,
   type HintAnswer,
   helloSchema,
@@ -12,6 +13,7 @@ import {
   type PushAnswer,
   toWireKnowledge,
   toWirePosition,
+  toWireSeen,
   type WindowFrame,
   type WindowRequest,
   windowRequestSchema,
@@ -91,9 +93,13 @@ export class Exchange {
       asked.kind === 'window'
         ? { kind: 'window', tables, from: parseSnapshot(asked.from!)! }
         : { kind: 'copy', tables, at: asked.at };
-    const told = { nodeId: asked.node_id, knowledge: fromWireKnowledge(asked.knowledge), links: asked.links };
-    const reader = await readerOf(store, told, neighbours.get(told.nodeId)?.epoch);
-    neighbours.heard(reader.nodeId, { knowledge: reader.knowledge, links: reader.links });
+    const facts = {
+      knowledge: fromWireKnowledge(asked.knowledge),
+      seen: fromWireSeen(asked.seen),
+      links: asked.links,
+    };
+    const reader = await readerOf(store, { nodeId: asked.node_id, ...facts }, neighbours.get(asked.node_id)?.epoch);
+    neighbours.heard(reader.nodeId, facts);
     const gone = AbortSignal.any([signal, this.#closing.signal]);
     if (request.kind === 'copy' && request.at === null) {
       await this.parts.copies.settled(asked.node_id, this.parts.copyDelay, gone);
@@ -120,17 +126,20 @@ export class Exchange {
     try {
       const applied = await store.inbox.apply(incoming);
       await journal.received(applied, 'received', started);
-      neighbours.heard(applied.head.node, incoming.knowledge ? { knowledge: incoming.knowledge } : {});
-      const knowledge = toWireKnowledge(await store.inbox.knowledge());
+      neighbours.heard(applied.head.node, incoming.facts);
+      const [known, had] = await Promise.all([store.inbox.knowledge(), store.inbox.seen()]);
+      const [knowledge, seen] = [toWireKnowledge(known), toWireSeen(had)];
       const position = toWirePosition(applied.position);
       if (applied.outcome === 'gap' || position === null) {
         throw new Problem('gap', 'The window does not connect to where we stand. Go on from "position".', {
           position,
           knowledge,
+          seen,
         });
       }
       this.parts.moved(applied.head.node, applied.position);
-      return { outcome: 'applied', position, knowledge, changed: applied.changed, conflicts: applied.conflicts };
+      const { changed, conflicts, repeated } = applied;
+      return { outcome: 'applied', position, knowledge, seen, changed, conflicts, repeated: [...repeated] };
     } catch (error) {
       if (error instanceof Problem && error.code !== 'gap' && incoming.head) {
         await journal.failed(incoming.head.node, 'received', error.code, error.message);
@@ -143,9 +152,11 @@ export class Exchange {
   async hint(body: unknown): Promise<HintAnswer> {
     const { store, neighbours } = this.parts;
     const hint = parseBody(hintSchema, body, 'hint');
-    neighbours.heard(hint.node_id, { knowledge: fromWireKnowledge(hint.knowledge) }, hint.pull);
-    const [knowledge, position] = [await store.inbox.knowledge(), await store.inbox.position(hint.node_id)];
-    return { knowledge: toWireKnowledge(knowledge), position: toWirePosition(position) };
+    const facts = { knowledge: fromWireKnowledge(hint.knowledge), seen: fromWireSeen(hint.seen) };
+    neighbours.heard(hint.node_id, facts, hint.pull);
+    const [knowledge, seen] = await Promise.all([store.inbox.knowledge(), store.inbox.seen()]);
+    const position = await store.inbox.position(hint.node_id);
+    return { knowledge: toWireKnowledge(knowledge), seen: toWireSeen(seen), position: toWirePosition(position) };
   }
 
   /** Lets go of the requests that are held open. */

@@ -1,13 +1,14 @@
-import type { Knowledge } from '@pgmesh/core';
 import {
   type Frame,
   FrameError,
   FrameTooLarge,
   fromWireKnowledge,
+  fromWireSeen,
   Problem,
   protocolVersion,
   type WindowFrame,
 } from '@pgmesh/wire';
+import type { NeighbourFacts } from './neighbours';
 import type { Identity } from './ports';
 
 /** The frames of a window on their way into the store, with what they tell us of the sender. */
@@ -17,8 +18,8 @@ export class Incoming implements AsyncIterable<Frame> {
   /** Settles with the head when the last frame has passed; the store may still be merging then. Null when it never came. */
   readonly arrived: Promise<WindowFrame | null>;
   #arrive!: (head: WindowFrame | null) => void;
-  /** The sender's knowledge as of the window's end, where it told it. */
-  knowledge: Knowledge | null = null;
+  /** What the sender told of itself at the window's end. */
+  facts: Pick<NeighbourFacts, 'knowledge' | 'seen'> = {};
 
   constructor(
     private readonly frames: AsyncIterable<Frame>,
@@ -35,7 +36,11 @@ export class Incoming implements AsyncIterable<Frame> {
       for await (const frame of this.frames) {
         if (this.head === null) this.head = this.#checked(frame);
         if (frame.type === 'end') {
-          if (frame.knowledge) this.knowledge = fromWireKnowledge(frame.knowledge);
+          this.facts = {
+            ...(frame.knowledge && { knowledge: fromWireKnowledge(frame.knowledge) }),
+            // Of what it holds back it has more than it tells here: that it tells in its greetings and answers.
+            ...(frame.seen && frame.knowledge && { seen: fromWireSeen(frame.seen) }),
+          };
           this.#arrive(this.head);
         }
         yield frame;

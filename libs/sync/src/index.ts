@@ -2,6 +2,7 @@ export { chooseEncoding, compress, type ContentEncoding, decompress, encodeBody 
 export * from './events';
 export { Exchange, type Served } from './exchange';
 export { HttpClient, type HttpClientOptions } from './http-client';
+export type { LinkReason } from './link-choice';
 export * from './mesh';
 export * from './peer-client';
 export * from './peers';

@@ -2,7 +2,9 @@ import type { Random } from './backoff';
 import type { MeshEvents } from './events';
 import type { Instances } from './instances';
 import type { Journal } from './journal';
+import type { Link } from './link';
 import type { Neighbours } from './neighbours';
+import type { Pace } from './pace';
 import type { PeerClient } from './peer-client';
 import type { Peers } from './peers';
 import type { Store } from './ports';
@@ -23,6 +25,10 @@ export interface MeshTimes {
   readonly firstRetry: number;
   /** After how long without an answer the directory is told that a peer is silent. */
   readonly silence: number;
+  /** How long a link is kept that stood in for another, once that one is back. */
+  readonly linger: number;
+  /** After how long a peer that did not answer, and was replaced, counts as one that may. */
+  readonly rest: number;
 }
 
 /** What all links of a node share. */
@@ -38,6 +44,7 @@ export interface LinkContext {
   readonly clock: () => number;
   readonly random: Random;
   readonly times: MeshTimes;
+  readonly pace: Pace;
   /** Through which first copies pass. */
   readonly copies: Turnstile;
   /** Rows in a window. P2P_BATCH_SIZE. */
@@ -46,6 +53,8 @@ export interface LinkContext {
   readonly retries: number;
   /** The nodes that we have a live link to. */
   readonly links: () => readonly string[];
+  /** Told when a link is live, and when nothing answers there. */
+  readonly changed: (link: Link) => void;
 }
 
 /** The peer at the other end, as long as a session with it lasts. */

@@ -56,6 +56,15 @@ export class Link {
     return this.#state === 'live';
   }
 
+  get isCopying(): boolean {
+    return this.isLive && this.#position?.copy != null;
+  }
+
+  /** The peer as it was last listed. */
+  get known(): KnownPeer {
+    return this.peer;
+  }
+
   /** Whether this is the link to that peer. */
   leadsTo({ urls, nodeId }: KnownPeer): boolean {
     return urls.includes(this.#url) || (nodeId !== null && nodeId === this.#nodeId);
@@ -127,7 +136,7 @@ export class Link {
     return addRounds(...(await rounds));
   }
 
-  status(): LinkStatus {
+  status(): Omit<LinkStatus, 'reason'> {
     const { clock } = this.context;
     const pending = this.#push.pendingSince;
     const next = this.#position?.copy?.next;
@@ -177,6 +186,7 @@ export class Link {
     this.#state = 'live';
     const tables = context.neighbours.get(session.nodeId)?.tables ?? [];
     context.events.emit({ type: 'peer_connected', peer: session.nodeId, url: session.url, tables });
+    context.changed(this);
     // The first of them to fail ends the others; none of them is left behind.
     const loops = [this.#pull.run(session), this.#push.run(session), this.#greetings(session)].map((loop) =>
       loop.catch((error: unknown) => {
@@ -283,9 +293,11 @@ export class Link {
   }
 
   #judge({ remedy, detail }: Failure): void {
-    const { clock, retries, events, peers, times } = this.context;
+    const { clock, retries, events, peers, times, changed } = this.context;
     if (remedy === 'pause') {
+      const isNew = this.#state !== 'paused';
       this.#state = 'paused';
+      if (isNew) changed(this);
       return;
     }
     this.#silentSince ??= clock();
@@ -293,6 +305,7 @@ export class Link {
     else if (this.#state !== 'unreachable') {
       this.#state = 'unreachable';
       events.emit({ type: 'peer_unreachable', peer: this.#name, url: this.#url, detail });
+      changed(this);
     }
     if (clock() - this.#silentSince > times.silence) peers.silent(this.#url);
   }

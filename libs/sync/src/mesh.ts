@@ -6,11 +6,13 @@ import { failureOf } from './failure';
 import { HttpClient } from './http-client';
 import { Instances } from './instances';
 import { Journal } from './journal';
-import { Link } from './link';
+import type { Link } from './link';
 import type { LinkContext, MeshTimes } from './link-context';
+import { Links } from './links';
 import { Neighbours } from './neighbours';
+import { Pace } from './pace';
 import type { PeerClient } from './peer-client';
-import type { KnownPeer, Peers } from './peers';
+import type { Peers } from './peers';
 import type { Store } from './ports';
 import type { RoundResult } from './round';
 import { Self } from './self';
@@ -32,6 +34,8 @@ export interface MeshOptions {
   readonly timeout?: number;
   /** P2P_MAX_RETRIES. */
   readonly retries?: number;
+  /** P2P_LINKS: peers to link to at most; all unless said. */
+  readonly links?: number;
   /** P2P_SECRET. */
   readonly secret?: string | null;
   /** Certificates, in PEM, to trust beside those that Node trusts. */
@@ -54,11 +58,10 @@ export class Mesh {
   readonly events: MeshEvents;
   /** What the HTTP controllers call. */
   readonly exchange: Exchange;
-  readonly #context: LinkContext;
+  readonly #context: Omit<LinkContext, 'changed'>;
   readonly #room: string;
   readonly #endings: (() => void)[] = [];
-  #links: Link[] = [];
-  #ending: Promise<void>[] = [];
+  readonly #links: Links;
 
   constructor(options: MeshOptions) {
     const { store, peers, url, room = '', clock = Date.now, random = Math.random } = options;
@@ -80,7 +83,7 @@ export class Mesh {
     // The two sides: answering, and asking
     const copies = new Turnstile();
     const moved = (peer: string, position: Position): void =>
-      this.#links.filter(({ nodeId }) => nodeId === peer).forEach((link) => link.moved(position));
+      this.#links.all.filter(({ nodeId }) => nodeId === peer).forEach((link) => link.moved(position));
     this.exchange = new Exchange({
       store,
       self,
@@ -100,10 +103,12 @@ export class Mesh {
       grace: 2_000,
       firstRetry: 200,
       silence: 10 * interval,
+      linger: 2 * interval,
+      rest: 10 * interval,
       ...options.times,
     };
     const { events } = this;
-    this.#context = {
+    const context = {
       store,
       self,
       peers,
@@ -115,35 +120,39 @@ export class Mesh {
       clock,
       random,
       times,
+      pace: new Pace(),
       copies,
       batch,
       retries,
       links,
     };
+    this.#links = new Links(context, options.links ?? Infinity);
+    this.#context = context;
   }
 
   /** The nodes that we have a live link to. */
   links(): readonly string[] {
-    return this.#links.flatMap(({ isLive, nodeId }) => (isLive && nodeId !== null ? [nodeId] : []));
+    return this.#links.live;
   }
 
   start(): void {
     const { peers, store, neighbours, events, journal } = this.#context;
-    const follow = (): void => this.#follow();
+    const follow = (): void => this.#links.follow();
     this.#endings.push(
       peers.on('added', follow),
       peers.on('removed', follow),
       peers.on('changed', follow),
       store.feed.onNews(() => {
         events.emit({ type: 'news' });
-        for (const link of this.#links) link.news();
+        for (const link of this.#links.all) link.news();
       }),
       store.onParking((change) => journal.parking(change)),
       store.onForms(() => {
-        for (const link of this.#links) link.formsChanged();
+        for (const link of this.#links.all) link.formsChanged();
       }),
       neighbours.on((nodeId, what) => {
-        for (const link of this.#links) {
+        if (what === 'dialled') this.#links.heardOf(nodeId);
+        for (const link of this.#links.all) {
           // Whoever has just started may be the one that an address known by hand leads to.
           if (link.nodeId !== nodeId && !(what === 'dialled' && link.nodeId === null)) continue;
           if (what === 'dialled') link.dialled();
@@ -152,20 +161,20 @@ export class Mesh {
         }
       }),
     );
-    follow();
+    this.#links.start();
   }
 
   /** What is under way is broken off: it had not been applied, and is asked for again after the next start. */
   async stop(): Promise<void> {
     for (const end of this.#endings.splice(0)) end();
     this.exchange.close();
-    await Promise.all([...this.#links.splice(0).map((link) => link.stop()), ...this.#ending]);
+    await this.#links.stop();
     await this.#context.client.close();
   }
 
   status(): MeshStatus {
-    const { store } = this.#context;
-    const peers = this.#links.map((link) => link.status());
+    const { store, neighbours, times, clock } = this.#context;
+    const peers = this.#links.status();
     const synced = peers.flatMap(({ last_sync }) => (last_sync === null ? [] : [last_sync])).sort();
     return {
       node_id: store.identity.nodeId,
@@ -174,6 +183,7 @@ export class Mesh {
       tables: store.tables(),
       sequences: store.slot,
       active_peers: peers.filter(({ state }) => state === 'live').length,
+      linked_by: neighbours.linkedTo(store.identity.nodeId, clock() - 2.5 * times.interval),
       last_sync: synced.at(-1) ?? null,
       sync_running: peers.some(({ state, copying, lag_ms }) => state === 'live' && (copying !== null || lag_ms > 0)),
       peers,
@@ -184,7 +194,7 @@ export class Mesh {
   rulesChanged(): void {
     const { events, store } = this.#context;
     events.emit({ type: 'rules_changed', rules: formatRules(store.rules) });
-    for (const link of this.#links) link.rulesChanged();
+    for (const link of this.#links.all) link.rulesChanged();
   }
 
   /**
@@ -196,7 +206,7 @@ export class Mesh {
     const shared = this.#context.store.tables();
     const unknown = tables?.find((table) => !shared.includes(table));
     if (unknown !== undefined) throw new Problem('not_found', 'There is no such table here, or it is not shared.');
-    const links = this.#links.filter(({ nodeId, url }) => peer === undefined || peer === nodeId || peer === url);
+    const links = this.#links.all.filter(({ nodeId, url }) => peer === undefined || peer === nodeId || peer === url);
     if (peer !== undefined && links.length === 0) throw new Problem('not_found', 'There is no such peer.');
     return Promise.all(links.map((link) => this.#outcome(link, tables)));
   }
@@ -210,35 +220,6 @@ export class Mesh {
     } catch (error) {
       const { code, detail } = failureOf(error);
       return { peer: name(), rows: 0, changed: 0, conflicts: 0, tables: {}, error: { code, detail } };
-    }
-  }
-
-  /** One link for each peer that is listed. */
-  #follow(): void {
-    const { peers, events } = this.#context;
-    const free = new Set(this.#links);
-    const fresh: KnownPeer[] = [];
-    for (const peer of peers.list()) {
-      const link = [...free].find((one) => one.leadsTo(peer));
-      if (link) {
-        link.follow(peer);
-        free.delete(link);
-      } else fresh.push(peer);
-    }
-    for (const link of free) {
-      this.#links = this.#links.filter((other) => other !== link);
-      const listed = this.#links.some(({ nodeId }) => nodeId !== null && nodeId === link.nodeId);
-      if (!listed) events.emit({ type: 'peer_left', peer: link.nodeId ?? link.url, url: link.url });
-      const ended = link.stop().finally(() => {
-        this.#ending = this.#ending.filter((other) => other !== ended);
-      });
-      this.#ending.push(ended);
-    }
-    for (const peer of fresh) {
-      events.emit({ type: 'peer_found', peer: peer.id, url: peer.url });
-      const link = new Link(this.#context, peer);
-      this.#links.push(link);
-      link.start();
     }
   }
 }

@@ -1,5 +1,5 @@
-import { includes, type Knowledge, type Position, type Slot } from '@pgmesh/core';
-import { fromWireKnowledge, fromWirePosition, type Hello } from '@pgmesh/wire';
+import { includes, type Knowledge, type Position, type Seen, type Slot } from '@pgmesh/core';
+import { fromWireKnowledge, fromWirePosition, fromWireSeen, type Hello } from '@pgmesh/wire';
 import { type ToldTables, toldTables } from './told-tables';
 
 /** What another node has told us of itself. All of it may be out of date; acting on it then costs time, never data. */
@@ -15,13 +15,14 @@ export interface Neighbour {
   /** The nodes that it has a live link to. */
   readonly links: readonly string[];
   readonly knowledge: Knowledge;
+  readonly seen: Seen;
   /** Where it stands in our feed, as it said, or as it must stand if it applied what we last gave it. */
   readonly position: Position | null;
   /** When it last dialled us, in ms since 1970; null when it never did. */
   readonly dialledAt: number | null;
 }
 
-export type NeighbourFacts = Partial<Pick<Neighbour, 'links' | 'knowledge' | 'position'>>;
+export type NeighbourFacts = Partial<Pick<Neighbour, 'links' | 'knowledge' | 'seen' | 'position'>>;
 
 /** `dialled`: it reached us. `told`: it told of itself unasked. `asked`: it asks us to fetch what it has. */
 export type NeighbourListener = (nodeId: string, what: 'dialled' | 'told' | 'asked') => void;
@@ -54,6 +55,15 @@ export class Neighbours {
     return this.#all.get(nodeId);
   }
 
+  /** The nodes that said that they hold a link to this one, and were heard of since, in order. */
+  linkedTo(self: string, since: number): string[] {
+    const all = [...this.#all.values()];
+    return all
+      .filter(({ links, dialledAt }) => links.includes(self) && dialledAt !== null && dialledAt >= since)
+      .map(({ nodeId }) => nodeId)
+      .sort();
+  }
+
   /** Returns what ends the listening. */
   on(listener: NeighbourListener): () => void {
     this.#listeners.add(listener);
@@ -74,6 +84,7 @@ export class Neighbours {
       slot: hello.sequences,
       links: hello.links,
       knowledge: fromWireKnowledge(hello.knowledge),
+      seen: fromWireSeen(hello.seen),
       // A greeting may have been overtaken by the window that we gave meanwhile.
       position: presumed && isBehind(told, presumed) ? presumed : told,
       dialledAt: before?.dialledAt ?? null,

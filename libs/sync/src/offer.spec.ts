@@ -1,6 +1,6 @@
 import { beginning, type Knowledge, type Known, type Position } from '@pgmesh/core';
 import fc from 'fast-check';
-import { behindOf, leftOut, notUrgent, pushRequest, type Reader } from './offer';
+import { expected, leftOut, pushRequest, type Reader } from './offer';
 
 const tables = ['t1', 't2'];
 const nodes = fc.constantFrom('a', 'b', 'c', 'd');
@@ -15,8 +15,9 @@ const knowledge: fc.Arbitrary<Knowledge> = fc.dictionary(nodes, known);
 const reader: fc.Arbitrary<Reader> = fc.record({
   nodeId: nodes,
   knowledge,
+  seen: fc.constant({}),
   links: fc.uniqueArray(nodes),
-  keepsItsOwn: fc.boolean(),
+  own: fc.option(fc.constant('x~e1')),
 });
 const request = { kind: 'window', tables, from: beginning } as const;
 
@@ -25,7 +26,7 @@ describe('what a reader is not sent', () => {
     fc.assert(
       fc.property(knowledge, reader, (ours, to) => {
         for (const node of leftOut(ours, to, request)) {
-          if (node === to.nodeId) expect(to.keepsItsOwn).toBe(true);
+          if (node === to.nodeId) expect(to.own).not.toBeNull();
           else {
             expect(to.knowledge[node]!.cursor.epoch).toBe(ours[node]!.cursor.epoch);
             expect(to.knowledge[node]!.cursor.snapshot.xmax >= ours[node]!.cursor.snapshot.xmax).toBe(true);
@@ -46,21 +47,16 @@ describe('what a reader is not sent', () => {
   });
 });
 
-describe('what is urgent', () => {
-  it('is what neither it knows nor a link of its will bring', () => {
-    fc.assert(
-      fc.property(knowledge, reader, (ours, to) => {
-        const [known, calm, behind] = [
-          leftOut(ours, to, request),
-          notUrgent(ours, to, request),
-          behindOf(ours, to, request),
-        ];
-        expect(new Set([...known, ...behind])).toEqual(new Set(calm));
-        expect(behind.every((node) => to.links.includes(node) && !known.includes(node))).toBe(true);
-        // A reader without links, as at the end of a line, is never kept waiting.
-        expect(behindOf(ours, { ...to, links: [] }, request)).toEqual([]);
-      }),
-    );
+describe('what others are expected to bring', () => {
+  it('is what the reader is linked to itself, and never anything at the end of a line', () => {
+    const to: Reader = { nodeId: 'a', knowledge: {}, seen: {}, links: ['us', 'b'], own: null };
+    expect(expected(to, 'us', new Set(), 0n)).toEqual({ nodes: ['b'], origins: [], from: 0n });
+    expect(expected({ ...to, links: ['us'] }, 'us', new Set(), 0n)).toBeNull();
+  });
+
+  it('is what has reached it sooner another way', () => {
+    const to: Reader = { nodeId: 'a', knowledge: {}, seen: {}, links: [], own: null };
+    expect(expected(to, 'us', new Set(['d~e1']), 7n)).toEqual({ nodes: [], origins: ['d~e1'], from: 7n });
   });
 });
 

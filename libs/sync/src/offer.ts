@@ -1,31 +1,36 @@
 import {
   alreadyKnown,
+  everything,
+  feedName,
   type FeedRequest,
   type Knowledge,
   nextRequest,
   type Position,
   type References,
+  type Seen,
 } from '@pgmesh/core';
-import type { OutgoingWindow, Store } from './ports';
+import type { Later, OutgoingWindow, Store } from './ports';
 
 /** Whom a window is for. */
 export interface Reader {
   readonly nodeId: string;
   readonly knowledge: Knowledge;
+  readonly seen: Seen;
   readonly links: readonly string[];
-  /** Whether what we have by way of it is still there: it writes under the incarnation that we read. */
-  readonly keepsItsOwn: boolean;
+  /** The feed under which it has kept all of its own, by `feedName`: it writes under the incarnation that we read. */
+  readonly own: string | null;
 }
 
 /** A node that was restored from a backup, or was never read by us, wants its own rows back as well. */
 export async function readerOf(
   store: Store,
-  told: Pick<Reader, 'nodeId' | 'knowledge' | 'links'>,
+  told: Pick<Reader, 'nodeId' | 'knowledge' | 'seen' | 'links'>,
   epoch?: string,
 ): Promise<Reader> {
   const position = await store.inbox.position(told.nodeId);
-  const { nodeId, knowledge, links } = told;
-  return { nodeId, knowledge, links, keepsItsOwn: epoch !== undefined && position?.epoch === epoch };
+  const { nodeId, knowledge, seen, links } = told;
+  const keepsItsOwn = epoch !== undefined && position?.epoch === epoch;
+  return { nodeId, knowledge, seen, links, own: keepsItsOwn ? feedName(nodeId, epoch) : null };
 }
 
 /**
@@ -34,19 +39,16 @@ export async function readerOf(
  */
 export function leftOut(ours: Knowledge, reader: Reader, { tables }: FeedRequest): string[] {
   const known = alreadyKnown(ours, reader.knowledge, tables).filter((node) => node !== reader.nodeId);
-  return reader.keepsItsOwn ? [...known, reader.nodeId] : known;
+  return reader.own === null ? known : [...known, reader.nodeId];
 }
 
-/** The nodes whose rows a reader will get from them directly, or has already: what is left is for us to bring, at once. */
-export function notUrgent(ours: Knowledge, reader: Reader, request: FeedRequest): string[] {
-  const direct = reader.links.filter((node) => Object.hasOwn(ours, node));
-  return [...new Set([...leftOut(ours, reader, request), ...direct])];
-}
-
-/** The nodes that a reader says it is linked to, and of which it knows less than `ours`. */
-export function behindOf(ours: Knowledge, reader: Reader, request: FeedRequest): string[] {
-  const known = new Set(leftOut(ours, reader, request));
-  return notUrgent(ours, reader, request).filter((node) => !known.has(node));
+/**
+ * What of our feed others are expected to bring a reader: what came by way of nodes that it is linked to, or was written there, and
+ * the rows of origins that have reached it sooner another way before.
+ */
+export function expected(reader: Reader, self: string, elsewhere: ReadonlySet<string>, from: bigint): Later | null {
+  const nodes = reader.links.filter((node) => node !== self && node !== reader.nodeId);
+  return nodes.length + elsewhere.size > 0 ? { nodes, origins: [...elsewhere], from } : null;
 }
 
 /** What to push to a reader next; null when there is nothing to share, or only a first copy that it fetches by itself. */
@@ -67,18 +69,24 @@ export function pushRequest(
  * between the judgement and the snapshot, rows would be left out that the reader does not have, and the end would tell it
  * that it has them.
  */
-export function openFor(store: Store, reader: Reader, request: FeedRequest, limit: number): Promise<OutgoingWindow> {
-  return store.feed.open(request, { except: (ours) => leftOut(ours, reader, request), limit });
+export function openFor(
+  store: Store,
+  reader: Reader,
+  request: FeedRequest,
+  limit: number,
+  later: Later | null = null,
+): Promise<OutgoingWindow> {
+  return store.feed.open(request, {
+    except: (ours) => leftOut(ours, reader, request),
+    seen: reader.own === null ? reader.seen : { ...reader.seen, [reader.own]: everything },
+    later: request.kind === 'window' ? later : null,
+    limit,
+  });
 }
 
-/** How many rows a window without those of `except` has, counted no further than `limit`. */
-export async function countRows(
-  store: Store,
-  request: FeedRequest,
-  except: (ours: Knowledge) => readonly string[],
-  limit: number,
-): Promise<number> {
-  const window = await store.feed.open(request, { except, limit });
+/** How many rows a feed has that its reader has not passed, whether it has them by other ways or not; counted no further than `limit`. */
+export async function countRows(store: Store, request: FeedRequest, limit: number): Promise<number> {
+  const window = await store.feed.open(request, { except: () => [], limit });
   await window.close();
   return window.rows;
 }

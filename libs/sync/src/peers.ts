@@ -6,6 +6,8 @@ export interface KnownPeer {
   /** The URL to dial first, and all of them. */
   readonly url: string;
   readonly urls: readonly string[];
+  /** Whether somebody named it; taken to be so where nothing is said. */
+  readonly byHand?: boolean;
 }
 
 /** What the mesh needs of the directory of peers. */

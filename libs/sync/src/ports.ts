@@ -1,4 +1,4 @@
-import type { DigestedForm, FeedRequest, Knowledge, Position, References, Rules, Slot } from '@pgmesh/core';
+import type { DigestedForm, FeedRequest, Knowledge, Position, References, Rules, Seen, Slot } from '@pgmesh/core';
 import type { Frame, WindowFrame } from '@pgmesh/wire';
 
 /** Who we are: the node, and the incarnation of its database, which is the epoch of its feed. */
@@ -7,8 +7,21 @@ export interface Identity {
   readonly epoch: string;
 }
 
+/** Rows that others are expected to bring a reader sooner. */
+export interface Later {
+  /** Those that came here by way of these nodes, or were written by them: the reader is linked to them itself. */
+  readonly nodes: readonly string[];
+  /** Those of these origins. */
+  readonly origins: readonly string[];
+  /** What came here in transactions below this one has been waited for long enough. */
+  readonly from: bigint;
+}
+
 export interface FeedOptions {
   readonly except: (ours: Knowledge) => readonly string[];
+  /** Of which transactions of which origins the reader has every write. */
+  readonly seen?: Seen;
+  readonly later?: Later | null;
   readonly limit: number;
 }
 
@@ -20,6 +33,8 @@ export interface Feed {
    *   already: what came by way of them is left out where it was merged unchanged. A row whose state was merged of what they sent and what was here is our own: they lack our part of it. What
    *   came by way of a node is forgotten to have done so when that node's feed is begun anew (another epoch): it may have
    *   lost it.
+   * @param later rows that are held back: the window's end names their transactions as still to come, so that nothing is skipped and
+   *   nothing else waits for them. Not with a first copy.
    * @param limit rows after which to stop, at a boundary between transactions
    * @throws Problem `unavailable` when the database is away, `cloned_node` when the position lies in the feed's future
    */
@@ -35,6 +50,12 @@ export interface OutgoingWindow {
   readonly rows: number;
   /** Of these, rows written on this node rather than received from another. */
   readonly own: number;
+  /** Whether rows were held back. */
+  readonly held: boolean;
+  /** The origins of rows in it that would have been held back, had they not been waited for long enough. */
+  readonly overdue: readonly string[];
+  /** Our transactions from here on came too late for it. */
+  readonly end: bigint;
   /** All frames, head and end included. Reading them to the end closes the window. */
   frames(): AsyncIterable<Frame>;
   close(): Promise<void>;
@@ -52,6 +73,8 @@ export interface Inbox {
   position(node: string): Promise<Position | null>;
   /** How far we have come in every feed. A node of which a first copy is under way is left out: we hold more of it than we say. */
   knowledge(): Promise<Knowledge>;
+  /** What of each origin's own writes is here, in all shared tables. */
+  seen(): Promise<Seen>;
 }
 
 /** A version's name, with the node in it. */
@@ -90,6 +113,8 @@ export type Applied =
       readonly noted: readonly ConflictNote[];
       /** Rows that changed something, by table. */
       readonly tables: Readonly<Record<string, number>>;
+      /** The origins of which rows were here already, in these very versions. */
+      readonly repeated: readonly string[];
       readonly position: Position;
     }
   /** The window starts after our position, or belongs to another copy: the sender goes on from `position`. */

@@ -4,6 +4,7 @@ import {
   protocolVersion,
   toWireKnowledge,
   toWirePosition,
+  toWireSeen,
   type WindowFrame,
   type WindowRequest,
 } from '@pgmesh/wire';
@@ -162,7 +163,7 @@ export class PullLoop {
       const incoming = new Incoming(frames, store.identity, () => this.#assertSame(session));
       void incoming.arrived.then(arrived);
       const applied = await store.inbox.apply(incoming);
-      if (incoming.knowledge) neighbours.update(session.nodeId, { knowledge: incoming.knowledge });
+      neighbours.update(session.nodeId, incoming.facts);
       await journal.received(applied, 'pull', started);
       return applied;
     });
@@ -220,6 +221,7 @@ export class PullLoop {
       limit: batch,
       wait: wait / 1000,
       knowledge: toWireKnowledge(await store.inbox.knowledge()),
+      seen: toWireSeen(await store.inbox.seen()),
       links: links(),
     };
   }

@@ -1,8 +1,19 @@
-import { type FeedRequest, type Knowledge, nextRequest } from '@pgmesh/core';
-import { fromWireKnowledge, fromWirePosition, gapSchema, parseBody, Problem, toWireKnowledge } from '@pgmesh/wire';
+import { feedName, type FeedRequest, nextRequest } from '@pgmesh/core';
+import {
+  fromWireKnowledge,
+  fromWirePosition,
+  fromWireSeen,
+  gapSchema,
+  type HintAnswer,
+  parseBody,
+  Problem,
+  toWireKnowledge,
+  toWireSeen,
+} from '@pgmesh/wire';
+import { jittered } from './backoff';
 import type { LinkContext, Session } from './link-context';
 import { dialsUs } from './neighbours';
-import { behindOf, countRows, leftOut, notUrgent, openFor, pushRequest, type Reader, readerOf } from './offer';
+import { countRows, expected, openFor, pushRequest, type Reader, readerOf } from './offer';
 import { Outgoing } from './outgoing';
 import type { OutgoingWindow } from './ports';
 import type { PausedTables } from './paused-tables';
@@ -17,11 +28,12 @@ const mostGaps = 5;
 /** How a look at the feed ended: `sent`, look again at once; `idle`, until there is news; or held back for so many ms. */
 type Outcome = { readonly sent: RoundResult } | 'idle' | { readonly held: number };
 
-/** Rows that are held back, because the receiver should be getting them from where we got them. */
+/** Rows that are held back, because others should be bringing them to the receiver. */
 interface Hold {
-  readonly since: number;
-  /** What we knew when the hold began: knowing as much, the receiver is being served. */
-  readonly ours: Knowledge;
+  /** In ms since 1970. */
+  readonly until: number;
+  /** It is for what came here in transactions below this one; what came since is held back anew then. */
+  readonly below: bigint;
 }
 
 /** Brings our news to one peer: push is the speed (invariant 10). One window at a time; what comes meanwhile goes with the next. */
@@ -29,6 +41,11 @@ export class PushLoop {
   readonly #news = new Wakeup();
   readonly #waiters = new Waiters();
   #hold: Hold | null = null;
+  /**
+   * The origins whose rows the peer has sooner another way: of several paths to it the fastest stays, and the others bring only what
+   * is still missing after a while. Source: Leitão, Pereira, Rodrigues, "Epidemic Broadcast Trees" (SRDS 2007).
+   */
+  readonly #elsewhere = new Set<string>();
   #last: FeedRequest['kind'] | null = null;
   #gaps = 0;
   #begun = 0;
@@ -63,6 +80,7 @@ export class PushLoop {
   async run(session: Session): Promise<void> {
     const { clock } = this.context;
     this.#hold = null;
+    this.#elsewhere.clear();
     this.#gaps = 0;
     this.#begun = clock();
     while (!session.signal.aborted) {
@@ -117,88 +135,78 @@ export class PushLoop {
     return mayCopy ? { sent: emptyRound } : { held: patience };
   }
 
-  /** Sends what is urgent at once, and holds back what the receiver should be getting from others. */
+  /** Sends what is ours to bring at once, and holds back what the receiver should be getting from others. */
   async #offer(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
-    const { store, client, clock, times } = this.context;
-    const ours = await store.inbox.knowledge();
-    const linked = behindOf(ours, reader, request);
-    if (linked.length === 0) {
-      this.#hold = null;
-      const { window, behind } = await this.#open(reader, request);
-      // A window was applied between the judgement and the snapshot: what it brought is judged anew.
-      if (!behind) return this.#deliver(session, reader, window, request);
-      await window.close();
-      return { sent: emptyRound };
-    }
-    if ((await countRows(store, request, (known) => notUrgent(known, reader, request), 1)) > 0)
-      return this.#send(session, reader, request);
+    const { clock } = this.context;
+    const isDue = this.#hold !== null && clock() >= this.#hold.until;
+    if (isDue) reader = await this.#asked(session, reader, request);
+    const window = await this.#open(reader, request, isDue ? this.#hold!.below : 0n);
+    if (!window.held) this.#hold = null;
+    else if (this.#hold === null || isDue) this.#hold = { until: clock() + this.#patience(), below: window.end };
+    for (const origin of window.overdue) this.#elsewhere.delete(origin);
+    if (window.rows > 0) return this.#push(session, window, request);
+    await window.close();
+    if (this.#hold) return { held: Math.max(1, this.#hold.until - clock()) };
+    return this.#settled(session, reader, request);
+  }
 
-    this.#hold ??= { since: clock(), ours };
-    const left = this.#hold.since + times.hold - clock();
-    if (left > 0) return { held: left };
-    if (behindOf(this.#hold.ours, reader, request).length === 0) {
-      // What was held back has come to it by the direct way; what came since is held back anew.
-      this.#hold = { since: clock(), ours };
-      return { held: times.hold };
-    }
-    if ((await countRows(store, request, (known) => leftOut(known, reader, request), 1)) === 0)
-      return this.#settled(session, reader, request);
+  /** What was waited for may have come by now: the receiver is asked, unless there is nothing left that it lacks. */
+  async #asked(session: Session, reader: Reader, request: FeedRequest): Promise<Reader> {
+    const { store, client } = this.context;
+    const window = await this.#open(reader, request, this.#hold!.below);
+    await window.close();
+    if (window.overdue.length === 0 && window.rows === 0) return reader;
+    const [knowledge, seen] = await Promise.all([store.inbox.knowledge(), store.inbox.seen()]);
     const hint = {
       node_id: store.identity.nodeId,
       epoch: store.identity.epoch,
-      knowledge: toWireKnowledge(ours),
+      knowledge: toWireKnowledge(knowledge),
+      seen: toWireSeen(seen),
       pull: false,
     };
     const answer = await client.hint(session.url, hint, session.signal);
     this.#told(session, answer);
-    const told: Reader = { ...reader, knowledge: fromWireKnowledge(answer.knowledge) };
-    if (behindOf(this.#hold.ours, told, request).length === 0) {
-      this.#hold = behindOf(ours, told, request).length === 0 ? null : { since: clock(), ours };
-      return { sent: emptyRound };
-    }
-    this.#hold = null;
-    return this.#send(session, told, request);
+    return { ...reader, knowledge: fromWireKnowledge(answer.knowledge), seen: fromWireSeen(answer.seen) };
+  }
+
+  /** @param from what came here in transactions below it is not held back any more */
+  #open(reader: Reader, request: FeedRequest, from: bigint): Promise<OutgoingWindow> {
+    const { store, batch } = this.context;
+    return openFor(store, reader, request, batch, expected(reader, store.identity.nodeId, this.#elsewhere, from));
+  }
+
+  /** Two that wait to bring the same rows are not to ask at the same time. */
+  #patience(): number {
+    const { times, random, pace } = this.context;
+    return jittered(pace.patience(times.hold), random);
   }
 
   async #send(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
-    const { window } = await this.#open(reader, request);
-    return this.#deliver(session, reader, window, request);
-  }
-
-  /** The window, and whether rows in it are the receiver's to get from others. */
-  async #open(reader: Reader, request: FeedRequest): Promise<{ window: OutgoingWindow; behind: boolean }> {
     const { store, batch } = this.context;
-    let behind = false;
-    const except = (ours: Knowledge): string[] => {
-      behind = behindOf(ours, reader, request).length > 0;
-      return leftOut(ours, reader, request);
-    };
-    return { window: await store.feed.open(request, { except, limit: batch }), behind };
-  }
-
-  async #deliver(session: Session, reader: Reader, window: OutgoingWindow, request: FeedRequest): Promise<Outcome> {
-    if (window.rows > 0 || request.kind === 'copy') return this.#push(session, window, request);
-    await window.close();
-    return this.#settled(session, reader, request);
+    return this.#push(session, await openFor(store, reader, request, batch), request);
   }
 
   /** It has everything. When that is because others brought it, our feed is full of rows that it need not look at again. */
   async #settled(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
     const { store, batch } = this.context;
-    if ((await countRows(store, request, () => [], worthPassing)) < worthPassing) return 'idle';
+    if ((await countRows(store, request, worthPassing)) < worthPassing) return 'idle';
     const window = await openFor(store, reader, request, batch);
     return this.#push(session, window, request);
   }
 
   async #push(session: Session, window: OutgoingWindow, { kind }: FeedRequest): Promise<Outcome> {
-    const { client, journal, clock } = this.context;
+    const { client, journal, clock, store, pace } = this.context;
     const started = clock();
     const { nodeId, epoch } = session;
+    const ours = feedName(store.identity.nodeId, store.identity.epoch);
     const outgoing = new Outgoing(window.frames());
     try {
       const answer = await client.push(session.url, { nodeId, epoch }, outgoing, session.signal);
+      pace.took(clock() - started);
       this.#told(session, answer);
       await journal.sent(nodeId, window.head, outgoing, answer, started);
+      // Another brought these sooner, and will bring the next ones sooner as well.
+      for (const origin of answer.repeated) if (origin !== ours) this.#elsewhere.add(origin);
       this.#gaps = 0;
       this.#last = kind;
       this.progressed();
@@ -217,14 +225,12 @@ export class PushLoop {
 
   #told(
     { nodeId }: Session,
-    {
-      knowledge,
-      position,
-    }: { knowledge?: Parameters<typeof fromWireKnowledge>[0]; position?: Parameters<typeof fromWirePosition>[0] },
+    { knowledge, seen, position }: Partial<Pick<HintAnswer, 'knowledge' | 'seen' | 'position'>>,
   ): void {
     const { neighbours } = this.context;
     neighbours.update(nodeId, {
       ...(knowledge === undefined ? {} : { knowledge: fromWireKnowledge(knowledge) }),
+      ...(seen === undefined ? {} : { seen: fromWireSeen(seen) }),
       ...(position === undefined ? {} : { position: fromWirePosition(position) }),
     });
   }

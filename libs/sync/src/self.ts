@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Hello, Problem, protocolVersion, toWireKnowledge, toWirePosition } from '@pgmesh/wire';
+import { type Hello, Problem, protocolVersion, toWireKnowledge, toWirePosition, toWireSeen } from '@pgmesh/wire';
 import { formatRules } from '@pgmesh/core';
 import { otherNode, otherProtocol } from './incoming';
 import type { Store } from './ports';
@@ -40,6 +40,7 @@ export class Self {
       url: url(),
       links: [...links()],
       knowledge: toWireKnowledge(await store.inbox.knowledge()),
+      seen: toWireSeen(await store.inbox.seen()),
       position: to === null || to === nodeId ? null : toWirePosition(await store.inbox.position(to)),
     };
   }

@@ -1,17 +1,21 @@
 import type { Slot, SlotClash } from '@pgmesh/core';
+import type { LinkReason } from './link-choice';
 
 /**
  * `connecting`: not greeted yet. `live`: reading its feed and bringing it ours. `retrying`: an exchange failed, and is tried
  * again soon. `unreachable`: nothing answers; tried at the interval. `paused`: it refuses, or we refuse what it sends; tried
- * at the interval, `last_error` says what to do. `self`: the address leads back to ourselves. `left`: no longer listed.
+ * at the interval, `last_error` says what to do. `self`: the address leads back to ourselves. `idle`: known, and not linked to:
+ * others bring its changes. `left`: no longer listed.
  */
-export type LinkState = 'connecting' | 'live' | 'retrying' | 'unreachable' | 'paused' | 'self' | 'left';
+export type LinkState = 'connecting' | 'live' | 'retrying' | 'unreachable' | 'paused' | 'self' | 'idle' | 'left';
 
 export interface LinkStatus {
   /** Null until it answered for the first time. */
   readonly node_id: string | null;
   readonly url: string;
   readonly state: LinkState;
+  /** Why it is linked to; null where it is not, or not for long any more. */
+  readonly reason: LinkReason | null;
   /** ISO 8601: the last exchange that worked. */
   readonly last_sync: string | null;
   readonly last_error: { readonly code: string; readonly detail: string; readonly at: string } | null;
@@ -60,6 +64,8 @@ export interface MeshStatus {
   /** Which numbers this node draws for serial keys; null while its sequences are not interleaved. */
   readonly sequences: Slot | null;
   readonly active_peers: number;
+  /** The nodes that hold a live link to us, whether we can dial them or not. */
+  readonly linked_by: readonly string[];
   readonly last_sync: string | null;
   /** Whether a first copy is under way or changes wait to be sent over a live link. */
   readonly sync_running: boolean;

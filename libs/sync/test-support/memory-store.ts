@@ -7,6 +7,7 @@ import {
   formDigest,
   formatSnapshot,
   type Knowledge,
+  joinSeen,
   type Known,
   learn,
   mergeStates,
@@ -18,18 +19,23 @@ import {
   type Rules,
   type RowVersion,
   sameState,
+  type Seen,
+  seenOf,
   shows,
   type Slot,
   type Snapshot,
+  withoutTransactions,
 } from '@pgmesh/core';
 import {
   type EndFrame,
   type Frame,
   fromWireKnowledge,
+  fromWireSeen,
   Problem,
   protocolVersion,
   type RowsFrame,
   toWireKnowledge,
+  toWireSeen,
   type WindowFrame,
 } from '@pgmesh/wire';
 import type {
@@ -39,6 +45,7 @@ import type {
   FeedOptions,
   Identity,
   Inbox,
+  Later,
   OutgoingWindow,
   Store,
   SyncHistory,
@@ -51,11 +58,21 @@ interface Row {
   /** Which peer it came by; null for a row last written here. */
   readonly via: string | null;
   readonly xid: bigint;
+  /** The origin's transaction, where one version came by a peer. */
+  readonly written: bigint | null;
 }
 
 interface SentRow {
   readonly key: string;
   readonly state: RowState;
+  readonly written: string | null;
+}
+
+/** Whom a window is for, as far as its rows go. */
+interface Skipped {
+  readonly except: readonly string[];
+  readonly seen: Seen;
+  readonly later: Later | null;
 }
 
 /**
@@ -72,6 +89,7 @@ export class MemoryStore implements Store {
     apply: (frames) => this.#inTurn(() => this.#apply(frames)),
     position: async (node) => this.#positions.get(node) ?? null,
     knowledge: async () => this.#knowledge(),
+    seen: async () => this.#seenNow(),
   };
   /** Its tables take every row. */
   readonly onParking = () => () => undefined;
@@ -90,6 +108,7 @@ export class MemoryStore implements Store {
   readonly #tables: string[];
   readonly #rows = new Map<string, Map<string, Row>>();
   readonly #positions = new Map<string, Position>();
+  #seen: Seen = {};
   readonly #listeners = new Set<() => void>();
   readonly #formListeners = new Set<() => void>();
   #forms: ReadonlyMap<string, DigestedForm>;
@@ -147,7 +166,7 @@ export class MemoryStore implements Store {
       deleted: value === null,
       image: value === null ? null : { key, value },
     };
-    rows.set(key, { state: [version], via: null, xid });
+    rows.set(key, { state: [version], via: null, xid, written: null });
     this.#tell();
   }
 
@@ -163,7 +182,7 @@ export class MemoryStore implements Store {
     const restored = new MemoryStore(this.identity.nodeId, this.#tables, epoch);
     for (const [table, rows] of this.#rows) {
       for (const [key, { state }] of rows)
-        restored.#rowsOf(table).set(key, { state, via: null, xid: restored.#nextXid++ });
+        restored.#rowsOf(table).set(key, { state, via: null, xid: restored.#nextXid++, written: null });
     }
     return restored;
   }
@@ -206,18 +225,42 @@ export class MemoryStore implements Store {
     );
   }
 
-  async #open(request: FeedRequest, { except: judge, limit }: FeedOptions): Promise<OutgoingWindow> {
-    const except = judge(this.#knowledge());
+  #seenNow(): Seen {
+    return joinSeen(this.#seen, seenOf(this.#knowledge(), this.#tables));
+  }
+
+  /** Whether the reader has it, or need not be sent it. */
+  #isKnown({ via, state, written }: Row, { except, seen }: Skipped): boolean {
+    if (via === null) return false;
+    const snapshot = state.length === 1 ? seen[state[0]!.origin] : undefined;
+    return except.includes(via) || (snapshot !== undefined && written !== null && shows(snapshot, written));
+  }
+
+  #isExpected({ via, state }: Row, { later }: Skipped): boolean {
+    if (via === null || later === null) return false;
+    const origins = state.map(({ origin }) => origin);
+    return (
+      later.nodes.some((node) => node === via || origins[0]!.startsWith(`${node}~`)) ||
+      later.origins.includes(origins[0]!)
+    );
+  }
+
+  async #open(
+    request: FeedRequest,
+    { except: judge, seen = {}, later = null, limit }: FeedOptions,
+  ): Promise<OutgoingWindow> {
+    const skipped = { except: judge(this.#knowledge()), seen, later };
     const found =
-      request.kind === 'window' ? this.#readWindow(request, except, limit) : this.#readPiece(request, except, limit);
+      request.kind === 'window' ? this.#readWindow(request, skipped, limit) : this.#readPiece(request, skipped, limit);
     const { nodeId, epoch } = this.identity;
     const head: WindowFrame = { type: 'window', protocol: protocolVersion, node: nodeId, epoch, ...found.head };
     const end: EndFrame = {
       type: 'end',
       rows: found.rows.length,
-      knowledge: head.kind === 'window' && !head.more ? toWireKnowledge(this.#knowledge()) : null,
+      knowledge: head.kind === 'window' && !head.more && !found.held ? toWireKnowledge(this.#knowledge()) : null,
+      ...(head.kind === 'window' && !head.more && { seen: toWireSeen(without(this.#seenNow(), found.origins)) }),
     };
-    const frames = [head, ...rowsFrames(found.rows), end];
+    const frames = [head, ...rowsFrames(found.rows, `${nodeId}~${epoch}`), end];
     let closed = false;
     this.openWindows += 1;
     const close = async (): Promise<void> => {
@@ -228,6 +271,9 @@ export class MemoryStore implements Store {
       head,
       rows: found.rows.length,
       own: found.rows.filter(({ row }) => row.via === null).length,
+      held: found.held,
+      overdue: found.overdue,
+      end: this.#nextXid,
       frames: async function* () {
         for (const frame of frames) {
           if (closed) throw new Error('The window is closed');
@@ -239,19 +285,25 @@ export class MemoryStore implements Store {
     };
   }
 
-  #readWindow(
-    { tables, from }: FeedRequest & { kind: 'window' },
-    except: readonly string[],
-    limit: number,
-  ): { head: Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch'>; rows: FoundRow[] } {
-    const all = tables
+  #readWindow({ tables, from }: FeedRequest & { kind: 'window' }, skipped: Skipped, limit: number): Found {
+    const lacking = tables
       .flatMap((table) => [...this.#rowsOf(table)].map(([key, row]) => ({ table, key, row })))
-      .filter(({ row }) => !shows(from, row.xid) && !(row.via !== null && except.includes(row.via)))
+      .filter(({ row }) => !shows(from, row.xid) && !this.#isKnown(row, skipped))
       .sort((a, b) => (a.row.xid < b.row.xid ? -1 : 1));
+    const [waiting, urgent] = [true, false].map((is) =>
+      lacking.filter(({ row }) => this.#isExpected(row, skipped) === is),
+    ) as [FoundRow[], FoundRow[]];
+    const isDue = ({ row }: FoundRow): boolean => row.xid < skipped.later!.from;
+    const all = [...urgent, ...waiting.filter(isDue)].sort((a, b) => (a.row.xid < b.row.xid ? -1 : 1));
+    const held = waiting.filter((one) => !isDue(one));
+    const present = withoutTransactions(
+      this.#present(),
+      held.map(({ row }) => row.xid),
+    );
     const cut =
       all.length > limit ? all.find(({ row }, i) => i >= limit && row.xid !== all[i - 1]!.row.xid) : undefined;
     const rows = cut ? all.filter(({ row }) => row.xid < cut.row.xid) : all;
-    const to = cut ? cutSnapshot(from, this.#present(), cut.row.xid) : this.#present();
+    const to = cut ? cutSnapshot(from, present, cut.row.xid) : present;
     const head = {
       kind: 'window' as const,
       from: formatSnapshot(from),
@@ -261,14 +313,18 @@ export class MemoryStore implements Store {
       at: null,
       next: null,
     };
-    return { head, rows };
+    const originsOf = (found: FoundRow[]): string[] =>
+      found.flatMap(({ row }) => row.state.map(({ origin }) => origin));
+    return {
+      head,
+      rows,
+      held: held.length > 0,
+      origins: originsOf(held),
+      overdue: [...new Set(originsOf(waiting.filter(isDue)))],
+    };
   }
 
-  #readPiece(
-    { tables, at }: FeedRequest & { kind: 'copy' },
-    except: readonly string[],
-    limit: number,
-  ): { head: Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch'>; rows: FoundRow[] } {
+  #readPiece({ tables, at }: FeedRequest & { kind: 'copy' }, skipped: Skipped, limit: number): Found {
     const ordered = [...tables].sort();
     const all = ordered.slice(at ? ordered.indexOf(at.table) : 0).flatMap((table) =>
       [...this.#rowsOf(table)]
@@ -288,7 +344,8 @@ export class MemoryStore implements Store {
       at,
       next: all.length > limit && last ? { table: last.table, after: [last.key] } : null,
     };
-    return { head, rows: piece.filter(({ row }) => !(row.via !== null && except.includes(row.via))) };
+    const rows = piece.filter(({ row }) => !this.#isKnown(row, skipped));
+    return { head, rows, held: false, origins: [], overdue: [] };
   }
 
   async #apply(frames: AsyncIterable<Frame>): Promise<Applied> {
@@ -311,21 +368,32 @@ export class MemoryStore implements Store {
     const xid = this.#nextXid++;
     const changes: Record<string, number> = {};
     const noted: ConflictNote[] = [];
+    const repeated = new Set<string>();
     for (const frame of all) {
       if (frame.type !== 'rows') continue;
-      for (const { key, state } of JSON.parse(frame.literals[0]!) as SentRow[]) {
+      for (const { key, state, written } of JSON.parse(frame.literals[0]!) as SentRow[]) {
         this.arrived.push({ from: head.node, key: `${frame.table}/${key}/${state.map(({ stamp }) => stamp).join()}` });
         const rows = this.#rowsOf(frame.table);
         const known = rows.get(key)?.state ?? [];
         const merged = mergeStates(known, state);
+        if (sameState(known, state)) for (const { origin } of state) repeated.add(origin);
         if (sameState(known, merged)) continue;
         if (merged.length > 1) noted.push(this.#noteOf(frame.table, key, merged));
         // What we made of two states is ours to tell: to leave it out for the sender would keep our part of it from them.
-        rows.set(key, { state: merged, via: sameState(merged, state) ? head.node : null, xid });
+        const asSent = sameState(merged, state);
+        rows.set(key, {
+          state: merged,
+          via: asSent ? head.node : null,
+          xid,
+          written: asSent && written !== null ? BigInt(written) : null,
+        });
         changes[frame.table] = (changes[frame.table] ?? 0) + 1;
       }
     }
     this.#positions.set(head.node, position);
+    if (end.seen && this.#tables.every((table) => head.tables.includes(table))) {
+      this.#seen = joinSeen(this.#seen, fromWireSeen(end.seen));
+    }
     if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head);
     this.#tell();
     const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);
@@ -337,6 +405,7 @@ export class MemoryStore implements Store {
       conflicts: noted.length,
       noted,
       tables: changes,
+      repeated: [...repeated],
       position,
     };
   }
@@ -379,9 +448,27 @@ interface FoundRow {
   readonly row: Row;
 }
 
-function rowsFrames(found: readonly FoundRow[]): RowsFrame[] {
+interface Found {
+  readonly head: Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch'>;
+  readonly rows: readonly FoundRow[];
+  readonly held: boolean;
+  /** The origins of what was held back, and of what had been. */
+  readonly origins: readonly string[];
+  readonly overdue: readonly string[];
+}
+
+function without(seen: Seen, origins: readonly string[]): Seen {
+  return Object.fromEntries(Object.entries(seen).filter(([origin]) => !origins.includes(origin)));
+}
+
+function rowsFrames(found: readonly FoundRow[], self: string): RowsFrame[] {
   return [...new Set(found.map(({ table }) => table))].map((table) => {
-    const rows = found.filter((one) => one.table === table).map(({ key, row }): SentRow => ({ key, state: row.state }));
+    const rows = found.filter((one) => one.table === table).map(({ key, row }): SentRow => sent(key, row, self));
     return { type: 'rows', table, columns: ['key'], count: rows.length, deleted: 0, literals: [JSON.stringify(rows)] };
   });
+}
+
+function sent(key: string, { state, via, xid, written }: Row, self: string): SentRow {
+  const own = via === null && state.length === 1 && state[0]!.origin === self ? xid : written;
+  return { key, state, written: own === null ? null : String(own) };
 }

@@ -28,6 +28,11 @@ export class ListedPeers implements Peers {
     this.#set([...this.#peers, { id: url, nodeId: null, url, urls: [url] }]);
   }
 
+  /** As discovery finds it: nobody has named it. */
+  find(url: string, nodeId: string | null): void {
+    this.#set([...this.#peers, { id: nodeId ?? url, nodeId, url, urls: [url], byHand: false }]);
+  }
+
   remove(url: string): void {
     this.#set(this.#peers.filter((peer) => peer.url !== url));
   }
@@ -141,9 +146,9 @@ export function fullMesh(...nodes: readonly TestNode[]): void {
   for (const node of nodes) for (const other of nodes) if (other !== node) node.peers.add(other.url);
 }
 
-/** Waits for a condition, at most ten seconds. */
+/** Waits for a condition, at most a minute: the machine may be busy. */
 export async function eventually(what: string, condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`Not in time: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -7,9 +7,11 @@ import {
   parseCursor,
   parseSnapshot,
   type Position,
+  type Seen,
+  type Snapshot,
 } from '@pgmesh/core';
 import { z } from 'zod';
-import type { WireKnowledge } from './frame';
+import type { WireKnowledge, WireSeen } from './frame';
 import { Problem, type ProblemCode, problemCodes } from './problem';
 
 /**
@@ -29,6 +31,10 @@ export const wireKnowledgeSchema: z.ZodType<WireKnowledge> = z.record(
   name,
   z.object({ cursor: cursorText, tables: names }),
 );
+
+/** By origin, of which of its transactions every write is there (libs/core: Seen). A node that says nothing is sent more. */
+export const wireSeenSchema: z.ZodType<WireSeen> = z.record(name, snapshotText);
+const seenByDefault = wireSeenSchema.default({});
 
 /** `Position` as JSON: snapshots as `xmax:xip,…` */
 export const wirePositionSchema = z.object({
@@ -78,6 +84,7 @@ export const helloSchema = z.object({
   /** The nodes that the speaker has a live link to: it dials them, reads their feeds and pushes to them. */
   links: names,
   knowledge: wireKnowledgeSchema,
+  seen: seenByDefault,
   /** Where the speaker stands in the listener's feed; null when it never read it, or does not know yet whose it is. */
   position: wirePositionSchema.nullable(),
 });
@@ -96,6 +103,7 @@ export const windowRequestSchema = z
     limit: z.int().min(1).max(1_000_000),
     wait: z.number().min(0).max(60),
     knowledge: wireKnowledgeSchema,
+    seen: seenByDefault,
     links: names,
   })
   .refine(({ kind, from }) => kind === 'copy' || from !== null, { path: ['from'], message: 'is needed for a window' });
@@ -105,8 +113,11 @@ export const pushAnswerSchema = z.object({
   outcome: z.literal('applied'),
   position: wirePositionSchema,
   knowledge: wireKnowledgeSchema,
+  seen: seenByDefault,
   changed: z.int(),
   conflicts: z.int(),
+  /** The origins of which the window had rows that were here already: another brings them sooner. */
+  repeated: z.array(name).max(10_000).default([]),
 });
 export type PushAnswer = z.infer<typeof pushAnswerSchema>;
 
@@ -114,6 +125,7 @@ export type PushAnswer = z.infer<typeof pushAnswerSchema>;
 export const gapSchema = z.object({
   position: wirePositionSchema.nullable(),
   knowledge: wireKnowledgeSchema.optional(),
+  seen: wireSeenSchema.optional(),
 });
 
 /** `POST /p2p/notify-changes` as JSON: there is news; this is how far the speaker has come. */
@@ -121,6 +133,7 @@ export const hintSchema = z.object({
   node_id: name,
   epoch: name,
   knowledge: wireKnowledgeSchema,
+  seen: seenByDefault,
   /** Whether the listener should fetch it now. False when the speaker will push what turns out to be missing. */
   pull: z.boolean().default(true),
 });
@@ -128,6 +141,7 @@ export type Hint = z.infer<typeof hintSchema>;
 
 export const hintAnswerSchema = z.object({
   knowledge: wireKnowledgeSchema,
+  seen: seenByDefault,
   position: wirePositionSchema.nullable().optional(),
 });
 export type HintAnswer = z.infer<typeof hintAnswerSchema>;
@@ -191,6 +205,20 @@ export function fromWireKnowledge(knowledge: WireKnowledge): Knowledge {
     return parsed === null ? [] : [[node, { cursor: parsed, tables }]];
   });
   return Object.fromEntries(entries);
+}
+
+export function toWireSeen(seen: Seen): WireSeen {
+  return mapValues(seen, formatSnapshot);
+}
+
+/** What is no snapshot is left out, as in knowledge. */
+export function fromWireSeen(seen: WireSeen): Seen {
+  return Object.fromEntries(
+    Object.entries(seen).flatMap(([origin, text]): [string, Snapshot][] => {
+      const snapshot = parseSnapshot(text);
+      return snapshot === null ? [] : [[origin, snapshot]];
+    }),
+  );
 }
 
 /** A problem document turned back into the problem; null when it is not one of ours. */

@@ -25,6 +25,8 @@ const knowledge: Check = (value) =>
   isRecord(value) &&
   Object.values(value).every((known) => isRecord(known) && text(known.cursor) && texts(known.tables));
 
+const seen: Check = (value) => isRecord(value) && Object.values(value).every(text);
+
 /** What each member of each frame must be. Typed by the frames, so that a member without its check does not compile. */
 const shapes: Shapes = {
   window: {
@@ -43,7 +45,7 @@ const shapes: Shapes = {
   copy: { table: text, columns: texts, types: orAbsent(texts) },
   data: { bytes },
   copied: { table: text, count },
-  end: { rows: count, knowledge: orNull(knowledge) },
+  end: { rows: count, knowledge: orNull(knowledge), seen: orAbsent(seen) },
 };
 
 /** Why a value is not a frame; null when it is one. A window of another protocol passes, to be refused by that name. */

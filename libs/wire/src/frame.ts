@@ -8,8 +8,20 @@ import type { CopyPoint } from '@pgmesh/core';
  */
 export type Frame = WindowFrame | RowsFrame | CopyFrame | DataFrame | CopiedFrame | EndFrame;
 
-/** The versions' own columns, which precede the table's in every `rows` and `copy` frame. */
-export const versionColumns = ['stamp', 'origin', 'priority', 'past', 'fields', 'siblings', 'deleted'] as const;
+/**
+ * The versions' own columns, which precede the table's in every `rows` and `copy` frame. `written` is the origin's transaction that
+ * wrote the version; null where the sender does not know it.
+ */
+export const versionColumns = [
+  'stamp',
+  'origin',
+  'priority',
+  'past',
+  'fields',
+  'siblings',
+  'deleted',
+  'written',
+] as const;
 
 export interface WindowFrame {
   readonly type: 'window';
@@ -69,7 +81,12 @@ export interface EndFrame {
   readonly rows: number;
   /** The sender's own positions as of `to` (invariant 9); null when the window was not the whole. */
   readonly knowledge: WireKnowledge | null;
+  /** Of which origins every write that the sender had seen is with the reader, once it has merged the window (libs/core: Seen). */
+  readonly seen?: WireSeen;
 }
+
+/** By origin, `node~incarnation`: a snapshot, `xmax:xip,…` */
+export type WireSeen = Readonly<Record<string, string>>;
 
 /** By node id: how far the sender has read in that node's feed, over which tables. `cursor` is `epoch/xmax:xip,…`. */
 export type WireKnowledge = Readonly<Record<string, { readonly cursor: string; readonly tables: readonly string[] }>>;

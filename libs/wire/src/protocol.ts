@@ -1,12 +1,13 @@
 import type { CopyPoint } from '@pgmesh/core';
-import type { WireKnowledge } from './frame';
+import type { WireKnowledge, WireSeen } from './frame';
 
 /**
  * The version of what nodes say to each other. Nodes of different versions refuse each other by name.
  *
  * 1  2026-11  windows, first copies, hints, knowledge
+ * 2  2026-11  versions name their origin's transaction (`written`); nodes tell what they have of each origin (`seen`)
  */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 export const windowContentType = 'application/vnd.pgmesh.window';
 export const problemContentType = 'application/problem+json';
@@ -30,6 +31,7 @@ export interface WindowRequest {
   readonly wait: number;
   /** What the asker knows, so that it is not sent again. */
   readonly knowledge: WireKnowledge;
+  readonly seen: WireSeen;
   /** The nodes that the asker is in direct touch with: what came from them need not be forwarded in haste. */
   readonly links: readonly string[];
 }

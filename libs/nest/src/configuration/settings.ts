@@ -1,4 +1,4 @@
-import { parseMaxVersions, parseRules } from '@pgmesh/core';
+import { fewestLinks, parseMaxVersions, parseRules } from '@pgmesh/core';
 import { isNodeName, parsePeerUrl } from '@pgmesh/discovery';
 import { hostname } from 'node:os';
 import { z } from 'zod';
@@ -226,6 +226,22 @@ export const settings = {
     fallback: '0',
     meaning: "This node's priority, stamped into its versions for the strategy `node-priority`.",
     example: '10',
+  },
+  links: {
+    variable: 'P2P_LINKS',
+    flag: '--links <number>',
+    type: z
+      .string()
+      .refine(
+        (text) => text === 'all' || (/^\d{1,5}$/.test(text) && Number(text) >= fewestLinks),
+        `must be all, or a number from ${fewestLinks} on: with one link alone nothing is connected`,
+      )
+      .transform((text) => (text === 'all' ? Infinity : Number(text))),
+    fallback: '8',
+    meaning:
+      'How many peers the node keeps links to, however many it finds: `all`, or a number. They are chosen so that the mesh stays connected, ' +
+      'and those that fail are replaced. Peers known by hand are always linked to. The same on all nodes, and even.',
+    example: '8',
   },
   syncInterval: {
     variable: 'P2P_SYNC_INTERVAL',

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
-import type { Knowledge, Position, Snapshot } from '@pgmesh/core';
+import type { Knowledge, Position, Seen, Snapshot } from '@pgmesh/core';
 import { type Frame, FrameError, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { ConflictNote } from '../conflicts/view';
 import type { Connections } from '../connections';
@@ -8,7 +8,7 @@ import { refusesRow, rethrowAway, sqlState } from '../database';
 import type { Changed } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import { assertConstraints, otherConstraints } from '../parking/watch';
-import { readKnowledge, readPosition } from '../positions';
+import { readKnowledge, readPosition, readSeen } from '../positions';
 import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
 import { Arrival, Late } from './arrival';
@@ -41,6 +41,7 @@ export type Applied =
       /** The conflicts one by one, at most a thousand. */
       readonly noted: readonly ConflictNote[];
       readonly tables: Readonly<Record<string, number>>;
+      readonly repeated: readonly string[];
       readonly position: Position;
     }
   | { readonly outcome: 'gap'; readonly head: WindowFrame; readonly position: Position | null };
@@ -89,6 +90,10 @@ export class PostgresInbox {
 
   knowledge(): Promise<Knowledge> {
     return readKnowledge(this.connections.ordinary).catch(rethrowAway);
+  }
+
+  seen(): Promise<Seen> {
+    return readSeen(this.connections.ordinary, this.shapes.names).catch(rethrowAway);
   }
 
   /** Receiving goes on beside merges, its own included; merges follow one another. */

@@ -71,13 +71,14 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
     // A metadata row that somebody else changes meanwhile is judged again by the UPDATE itself, in its newest version.
     mark: `WITH marked AS (
         UPDATE ${shape.meta} AS m SET ${rekeyed(shape, inStage('s'))}stamp = s.v1, origin = s.v2, priority = s.v3, past = s.v4, fields = s.v5, siblings = NULL,
-          deleted = s.v7, via = ${via}, xid = pg_current_xact_id()
+          deleted = s.v7, via = ${via}, xid = pg_current_xact_id(), written = s.v8
         FROM (${source}) AS s WHERE ${metaIsStaged} AND (${verdict}) = 'newer' RETURNING m.deleted
       )
       SELECT count(*) FILTER (WHERE deleted) AS removed, count(*) FILTER (WHERE NOT deleted) AS put FROM marked`,
     census: `SELECT count(*) AS matched, count(*) FILTER (WHERE (${verdict}) = 'concurrent') AS concurrent,
         count(*) FILTER (WHERE (${verdict}) = 'newer') AS left_over, 
-        count(*) FILTER (WHERE m.stamp = s.v1 AND m.origin = s.v2 AND m.xid <> pg_current_xact_id()) AS same
+        count(*) FILTER (WHERE m.stamp = s.v1 AND m.origin = s.v2 AND m.xid <> pg_current_xact_id()) AS same,
+        array_agg(DISTINCT s.v2) FILTER (WHERE m.stamp = s.v1 AND m.origin = s.v2 AND m.xid <> pg_current_xact_id()) AS repeated
       FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}`,
     remove: `DELETE FROM ${shape.relation} AS d USING (${source}) AS s, ${shape.meta} AS m
       WHERE s.v7 AND ${metaIsStaged} AND ${won} AND ${dataIsStaged}`,
@@ -101,8 +102,8 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
     putNew: (careful) => `INSERT INTO ${shape.relation} (${idents}) OVERRIDING SYSTEM VALUE
       SELECT ${values} FROM (${source}) AS s WHERE NOT s.v7${careful ? ` AND ${isNew} ORDER BY ${order} ON CONFLICT (${keys}) DO NOTHING` : ''}`,
     markNew: (careful) => `WITH fresh AS (
-        INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, past, fields, siblings, deleted, via, xid)
-        SELECT ${order}, s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${via}, pg_current_xact_id() FROM (${source}) AS s
+        INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, past, fields, siblings, deleted, via, xid, written)
+        SELECT ${order}, s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${via}, pg_current_xact_id(), s.v8 FROM (${source}) AS s
         ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted, siblings
       ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live, count(siblings) AS several FROM fresh`,
     unknownOwn: unknownOwnQuery(stage, origin),

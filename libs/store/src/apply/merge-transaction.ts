@@ -7,7 +7,16 @@ import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '.
 import { type Changed, noChange } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import type { Shapes } from '../shapes';
-import { learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
+import {
+  learnFrom,
+  lockPositions,
+  positionAfter,
+  type PositionRow,
+  seenAfter,
+  type StoredSeen,
+  toPosition,
+  writePosition,
+} from '../positions';
 import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
 import type { Crowd } from './crowd';
@@ -25,6 +34,8 @@ export interface MergedWindow {
   /** The conflicts one by one, at most a thousand. */
   readonly noted: readonly ConflictNote[];
   readonly tables: Readonly<Record<string, number>>;
+  /** The origins of which rows were here already. */
+  readonly repeated: readonly string[];
   readonly parking: Changed;
   readonly position: Position;
 }
@@ -56,6 +67,7 @@ export class MergeTransaction {
   before: Position | null = null;
   private after: Position | null = null;
   private positions: ReadonlyMap<string, Position> = new Map();
+  private seenBefore: StoredSeen | null = null;
   private readonly opened = new Map<Stage, { merge: StageMerge; results: QueryResult[] }>();
   private readonly tables: Record<string, number> = {};
   private readonly counters: QueryConfig[] = [];
@@ -63,6 +75,7 @@ export class MergeTransaction {
   private rows = 0;
   private changed = 0;
   private conflicts = 0;
+  private readonly repeated = new Set<string>();
   private readonly noted: ConflictNote[] = [];
   private settlement: Settlement | null = null;
   private parkedTables: readonly number[] = [];
@@ -95,7 +108,9 @@ export class MergeTransaction {
     small.forEach((merge, i) => {
       this.opened.set(merge.stage, { merge, results: results.splice(0, openings[i]!.length) });
     });
-    this.positions = new Map((locked!.rows as unknown as PositionRow[]).map((row) => [row.node, toPosition(row)]));
+    const positions = locked!.rows as unknown as PositionRow[];
+    this.positions = new Map(positions.map((row) => [row.node, toPosition(row)]));
+    this.seenBefore = positions.find(({ node }) => node === this.head.node)?.seen ?? null;
     this.before = this.positions.get(this.head.node) ?? null;
     this.after = positionAfter(this.before, this.head);
     if (this.after === null) await this.client.query('ROLLBACK');
@@ -122,18 +137,23 @@ export class MergeTransaction {
     this.rows += stage.count;
     this.changed += merged.changed;
     this.conflicts += merged.conflicts;
+    for (const origin of merged.repeated) this.repeated.add(origin);
     const room = notedMost - this.noted.length;
     this.noted.push(...merged.noted.slice(0, room).map((record) => noteOf(stage.shape, record)));
     if (merged.changed > 0) this.tables[name] = (this.tables[name] ?? 0) + merged.changed;
     if (merged.conflicts > 0) this.counters.push(countConflicts(stage.shape, merged.conflicts));
   }
 
-  async commit({ knowledge }: EndFrame): Promise<MergedWindow> {
+  async commit({ knowledge, seen }: EndFrame): Promise<MergedWindow> {
     const position = this.after;
     if (position === null) throw new Error('A window that does not connect is not committed');
     const learned = knowledge ? learnFrom(this.positions, this.head, knowledge) : new Map<string, Position>();
     const moved = [...learned].map(([node, to]) => writePosition(node, to));
-    const own = writePosition(this.head.node, position);
+    const own = writePosition(
+      this.head.node,
+      position,
+      seenAfter(this.seenBefore, this.head, seen, this.options.shapes.names),
+    );
     const versioned = prepared('SELECT p2p.assert_versioned($1)', [[...this.tableIds]]);
     const { shapes } = this.options;
     if (this.settlement) {
@@ -144,7 +164,7 @@ export class MergeTransaction {
     const constraints = [...assertConstraints(shapes, this.tableIds), ...unaffected];
     await burst(this.client, [versioned, ...constraints, own, ...moved, ...this.counters, { text: 'COMMIT' }]);
     const { rows, changed, conflicts, noted, tables, parking } = this;
-    return { rows, changed, conflicts, noted, tables, parking, position };
+    return { rows, changed, conflicts, noted, tables, repeated: [...this.repeated], parking, position };
   }
 
   private async mergeStage(stage: Stage): Promise<Merged> {

@@ -31,6 +31,8 @@ export interface Merged {
   readonly conflicts: number;
   /** Their records, but for those beyond `notedMost`. */
   readonly noted: readonly RecordedConflict[];
+  /** The origins of which rows were here already. */
+  readonly repeated: readonly string[];
 }
 
 /**
@@ -114,14 +116,15 @@ export class StageMerge {
     const { stage, statements, options } = this;
     if (won === stage.count) {
       await this.record(client, won);
-      return { changed: won, conflicts: 0, noted: [] };
+      return { changed: won, conflicts: 0, noted: [], repeated: [] };
     }
     const {
       matched = 0,
       concurrent = 0,
       left_over = 0,
       same = 0,
-    } = (await client.query<Counts>(this.query(statements.census))).rows[0]!;
+      repeated,
+    } = (await client.query<Counts & { repeated: string[] | null }>(this.query(statements.census))).rows[0]!;
     if (left_over > 0) throw repeatedKeys(stage);
     if (same > 0 && stage.literals.length > 0) await this.refuseImpostors(client);
     const fresh = stage.count - matched;
@@ -135,7 +138,8 @@ export class StageMerge {
     }
     await this.record(client, won + fresh);
     // A set that is new here is judged as well: its sender may go by other rules, or have a resolver that failed.
-    if (concurrent + several === 0) return { changed: won + fresh, conflicts: 0, noted: [] };
+    const known = { repeated: repeated ?? [] };
+    if (concurrent + several === 0) return { changed: won + fresh, conflicts: 0, noted: [], ...known };
     const resolved = await resolveConcurrent(
       client,
       stage,
@@ -145,7 +149,7 @@ export class StageMerge {
       () => new Collision(this),
     );
     if (resolved.crowd > 0) options.crowded({ table: stage.shape.name, versions: resolved.crowd });
-    return { ...resolved, changed: won + fresh + resolved.changed };
+    return { ...resolved, ...known, changed: won + fresh + resolved.changed };
   }
 
   /** Into the table's history, where one is kept, with what stands now: before conflicts, which have more to tell. */

@@ -171,7 +171,7 @@ async function keep(
   });
   await client.query(
     `UPDATE ${shape.meta} AS m SET ${rekeyed(shape, (column, i) => typed(column, `(r.shown ->> ${i})`))}stamp = r.stamp, origin = r.origin, priority = r.priority, past = r.past, fields = r.fields,
-       deleted = r.deleted, siblings = r.siblings, xid = pg_current_xact_id(), via = r.via
+       deleted = r.deleted, siblings = r.siblings, xid = pg_current_xact_id(), via = r.via, written = NULL
      FROM jsonb_to_recordset($1::jsonb) AS r
        (key jsonb, shown jsonb, stamp int8, origin text, priority int4, past jsonb, fields jsonb, deleted bool, siblings jsonb, via text)
      WHERE ${keysEqual(shape, inMeta('m'), inRecord)}`,

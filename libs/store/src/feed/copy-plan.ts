@@ -2,7 +2,7 @@ import type { CopyPoint } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { inMeta, keysAfter, metaKeys } from '../keys';
 import type { TableShape } from '../table-shape';
-import { textArray } from './window-query';
+import { isLacking, type LeftOut, leftOutLiterals } from './left-out';
 
 /** A piece of a first copy: a range of keys in one table or in several, and where the next piece starts. */
 export interface PiecePlan {
@@ -20,7 +20,7 @@ export async function planPiece(
   client: PoolClient,
   shapes: readonly TableShape[],
   at: CopyPoint | null,
-  except: readonly string[],
+  leftOut: LeftOut,
   limit: number,
 ): Promise<PiecePlan> {
   const ordered = [...shapes].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -31,7 +31,7 @@ export async function planPiece(
     const after = at?.table === shape.name ? at.after : null;
     if (budget <= 0) return { parts, next: { table: shape.name, after }, rows: limit };
     const last = await lastKey(client, shape, after, budget);
-    parts.push({ shape, versions: keyRange(shape, after, last, except) });
+    parts.push({ shape, versions: keyRange(shape, after, last, leftOut) });
     if (last) return { parts, next: { table: shape.name, after: last }, rows: limit };
     budget -= await countFrom(client, shape, after, budget);
   }
@@ -70,18 +70,18 @@ function keyRange(
   shape: TableShape,
   after: readonly string[] | null,
   last: readonly string[] | null,
-  except: readonly string[],
+  leftOut: LeftOut,
 ): string {
   const conditions = [
-    ...(after ? [rangeStart(shape, after)] : []),
-    ...(last ? [`NOT ${keysAfter(shape, inMeta('m'), (column, i) => literal(last[i]!, column.type))}`] : []),
-    ...(except.length > 0 ? [`(m.via IS NULL OR m.via <> ALL (${textArray(except)}))`] : []),
+    ...(after ? [rangeStart(shape, after, 'v')] : []),
+    ...(last ? [`NOT ${keysAfter(shape, inMeta('v'), (column, i) => literal(last[i]!, column.type))}`] : []),
+    isLacking(leftOutLiterals(leftOut)),
   ];
-  return `(SELECT m.* FROM ${shape.meta} AS m${conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : ''})`;
+  return `(SELECT v.* FROM ${shape.meta} AS v WHERE ${conditions.join(' AND ')})`;
 }
 
-function rangeStart(shape: TableShape, after: readonly string[]): string {
-  return keysAfter(shape, inMeta('m'), (column, i) => literal(after[i]!, column.type));
+function rangeStart(shape: TableShape, after: readonly string[], alias = 'm'): string {
+  return keysAfter(shape, inMeta(alias), (column, i) => literal(after[i]!, column.type));
 }
 
 /** Keys come back from the reader as text. As an escaped literal, cast to the key's type: bad ones are refused by PostgreSQL. */

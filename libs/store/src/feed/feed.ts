@@ -5,20 +5,31 @@ import {
   formatCursor,
   formatSnapshot,
   type Knowledge,
+  type Seen,
   type Snapshot,
 } from '@pgmesh/core';
-import { type Frame, Problem, protocolVersion, type WindowFrame, type WireKnowledge } from '@pgmesh/wire';
+import {
+  type Frame,
+  Problem,
+  protocolVersion,
+  toWireSeen,
+  type WindowFrame,
+  type WireKnowledge,
+  type WireSeen,
+} from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
 import { rethrowAway, sqlState } from '../database';
 import { isShapeChange, type Shapes } from '../shapes';
 import { assertShapes, ShapeChanged, type TableShape } from '../table-shape';
 import { planPiece } from './copy-plan';
 import { flushed } from './durable';
+import type { Later, LeftOut } from './left-out';
 import {
   beginWindow,
   boundsOf,
   copyRows,
   findCut,
+  findHeld,
   fitsColumns,
   probe,
   readColumns,
@@ -31,6 +42,11 @@ export interface OpenWindow {
   readonly head: WindowFrame;
   readonly rows: number;
   readonly own: number;
+  /** Whether rows were held back, and of which origins rows were sent that had been. */
+  readonly held: boolean;
+  readonly overdue: readonly string[];
+  /** Transactions from here on were not seen. */
+  readonly end: bigint;
   frames(): AsyncIterable<Frame>;
   close(): Promise<void>;
 }
@@ -38,6 +54,10 @@ export interface OpenWindow {
 export interface FeedOptions {
   /** Judges, by what we knew in the window's snapshot, of which nodes the reader has all rows already. */
   readonly except: (ours: Knowledge) => readonly string[];
+  /** Of which transactions of which origins it has every write. */
+  readonly seen?: Seen;
+  /** What others are expected to bring it: such rows are held back, as if their transactions were in progress. */
+  readonly later?: Later | null;
   readonly limit: number;
 }
 
@@ -48,8 +68,8 @@ interface Opening {
   readonly present: Snapshot;
   readonly knowledge: Knowledge;
   readonly unflushed: string | null;
-  /** The feeds whose rows are left out, by `feedName`. */
-  readonly except: readonly string[];
+  readonly seen: Seen;
+  readonly leftOut: LeftOut;
   readonly limit: number;
 }
 
@@ -68,7 +88,7 @@ export class PostgresFeed {
     private readonly pool: Pool,
     /** For work beside the windows. */
     private readonly ordinary: Pool,
-    private readonly identity: { readonly nodeId: string; readonly epoch: string },
+    private readonly identity: { readonly nodeId: string; readonly epoch: string; readonly origin: string },
     private readonly shapes: Shapes,
     /** Called when a live row is missing in its table: makes tombstones where it really is gone. */
     private readonly mend: (shape: TableShape, fromXid: bigint) => Promise<void>,
@@ -94,12 +114,13 @@ export class PostgresFeed {
     const shapes = request.tables.flatMap((name) => this.shapes.get(name) ?? []);
     const client = await this.pool.connect();
     try {
-      const { snapshot: present, knowledge, unflushed } = await beginWindow(client);
-      const except = options.except(knowledge).flatMap((node) => {
+      const { snapshot: present, knowledge, seen, unflushed } = await beginWindow(client, this.shapes.names);
+      const feeds = options.except(knowledge).flatMap((node) => {
         const known = knowledge[node];
         return known ? [feedName(node, known.cursor.epoch)] : [];
       });
-      const from = { client, shapes, present, knowledge, unflushed, except, limit: options.limit };
+      const leftOut = { feeds, seen: options.seen ?? {}, later: options.later ?? null };
+      const from = { client, shapes, present, knowledge, seen, unflushed, leftOut, limit: options.limit };
       return await (request.kind === 'window' ? this.openWindow(from, request.from) : this.openPiece(from, request.at));
     } catch (error) {
       await rollback(client);
@@ -108,7 +129,7 @@ export class PostgresFeed {
   }
 
   private async openWindow(opening: Opening, from: Snapshot) {
-    const { client, shapes, present, knowledge, except, limit } = opening;
+    const { client, shapes, present, knowledge, seen, limit } = opening;
     if (from.xmax > present.xmax) {
       throw new Problem(
         'cloned_node',
@@ -116,32 +137,40 @@ export class PostgresFeed {
           `Stop it and give it a name of its own: pgmesh new-incarnation.`,
       );
     }
-    const found = await probe(client, shapes, from, except, limit);
-    const cut = await findCut(client, found.tables, from, except, limit);
-    const { bounds, to } = boundsOf(from, present, cut);
+    const held = await findHeld(client, shapes, from, opening.leftOut);
+    const leftOut = held ? opening.leftOut : { ...opening.leftOut, later: null };
+    const found = await probe(client, shapes, from, leftOut, limit);
+    const cut = await findCut(client, found.tables, from, leftOut, limit);
+    const { bounds, to } = boundsOf(from, present, cut, held ?? undefined);
+    const { origin } = this.identity;
     const parts = found.tables.map(({ shape, count }) => ({
       shape,
       columns: fitsColumns(count)
-        ? (reader: PoolClient, budget: number) => readColumns(reader, shape, bounds, except, budget)
+        ? (reader: PoolClient, budget: number) => readColumns(reader, shape, bounds, leftOut, origin, budget)
         : null,
-      versions: versionsWithin(shape, bounds, except),
+      versions: versionsWithin(shape, bounds, leftOut),
     }));
     const head = this.head(shapes, { kind: 'window', from, to, more: cut !== null, at: null, next: null });
-    return this.outgoing(opening, head, parts, cut === null ? toWire(knowledge) : null, found, from.xmax);
+    const isHeld = (held?.transactions.length ?? 0) > 0;
+    const told = {
+      knowledge: cut === null && !isHeld ? toWire(knowledge) : null,
+      ...(cut === null && { seen: seenBy(seen, held?.origins ?? (held ? null : [])) }),
+    };
+    return {
+      ...this.outgoing(opening, head, parts, told, found, from.xmax),
+      held: isHeld,
+      overdue: held?.overdue ?? [],
+      end: present.xmax,
+    };
   }
 
   private async openPiece(opening: Opening, at: CopyPoint | null) {
-    const { client, shapes, present, except, limit } = opening;
-    const { parts, next, rows } = await planPiece(client, shapes, at, except, limit);
+    const { client, shapes, present, leftOut, limit } = opening;
+    const { parts, next, rows } = await planPiece(client, shapes, at, leftOut, limit);
     const head = this.head(shapes, { kind: 'copy', from: present, to: present, more: next !== null, at, next });
-    return this.outgoing(
-      opening,
-      head,
-      parts.map((part) => ({ ...part, columns: null })),
-      null,
-      { rows, own: rows },
-      0n,
-    );
+    const columnless = parts.map((part) => ({ ...part, columns: null }));
+    const sent = this.outgoing(opening, head, columnless, { knowledge: null }, { rows, own: rows }, 0n);
+    return { ...sent, held: false, overdue: [], end: present.xmax };
   }
 
   private head(
@@ -164,10 +193,10 @@ export class PostgresFeed {
     { client, unflushed }: Opening,
     head: WindowFrame,
     parts: readonly Part[],
-    knowledge: (Frame & { type: 'end' })['knowledge'],
+    told: Pick<Frame & { type: 'end' }, 'knowledge' | 'seen'>,
     { rows, own }: { rows: number; own: number },
     fromXid: bigint,
-  ): OpenWindow {
+  ): Pick<OpenWindow, 'head' | 'rows' | 'own' | 'frames' | 'close'> {
     let open = true;
     let reading = false;
     // The server of a reader that left in the middle may be blocked writing to us: nothing can be asked on that connection.
@@ -178,6 +207,7 @@ export class PostgresFeed {
       else await rollback(client);
     };
     const { ordinary } = this;
+    const { origin } = this.identity;
     const mend = (error: unknown) => this.mendLater(error, parts, fromXid);
     async function* frames(): AsyncGenerator<Frame> {
       if (!open) throw new Error('This window was read already');
@@ -199,13 +229,13 @@ export class PostgresFeed {
             if (columns.frame.count > 0) yield columns.frame;
             continue;
           }
-          for await (const frame of copyRows(client, part.shape, part.versions)) {
+          for await (const frame of copyRows(client, part.shape, part.versions, origin)) {
             if (frame.type === 'copied') sent += frame.count;
             yield frame;
           }
         }
         await flushed(client, ordinary, unflushed);
-        yield { type: 'end', rows: sent, knowledge };
+        yield { type: 'end', rows: sent, ...told };
         reading = false;
       } catch (error) {
         await close();
@@ -237,6 +267,12 @@ async function rollback(client: PoolClient): Promise<void> {
   let broken: Error | undefined;
   await client.query('ROLLBACK').catch((error: Error) => (broken = error));
   client.release(broken);
+}
+
+/** What a reader of the window has of each origin: all that we have, but for what was held back. */
+function seenBy(seen: Seen, held: readonly string[] | null): WireSeen {
+  if (held === null) return {};
+  return toWireSeen(Object.fromEntries(Object.entries(seen).filter(([origin]) => !held.includes(origin))));
 }
 
 function toWire(knowledge: Knowledge): WireKnowledge {

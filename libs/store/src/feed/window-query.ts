@@ -1,6 +1,7 @@
 import type { Snapshot } from '@pgmesh/core';
 import type { Column, TableShape } from '../table-shape';
 import { inData, inMeta, keysEqual } from '../keys';
+import { isExpected, isLacking, type LeftOutArgs } from './left-out';
 
 /**
  * How many of a window's version columns come before the table's own (libs/wire: versionColumns). The fields of a parked row are those of the row that
@@ -15,18 +16,29 @@ const version = [
   'm.siblings',
 ];
 
+/** Of our own versions the transaction is their row's. */
+function written(origin: string): string {
+  return `CASE WHEN m.via IS NOT NULL THEN m.written WHEN m.origin = '${origin.replace(/'/g, "''")}' THEN m.xid END`;
+}
+
 /**
  * Which versions a window has: two index conditions, never one OR, which would read the whole index (15 ms against 0.1 ms on
- * 200,000 rows). `below` is null where the window is not cut. All arguments are SQL: parameters or literals.
+ * 200,000 rows). `below` is null where the window is not cut; with `expected` those that are held back for others to bring. All
+ * arguments are SQL: parameters or literals.
  */
 export function windowCondition(
   shape: TableShape,
   columns: string,
-  args: { from: string; below: string | null; xip: string; except: string },
+  args: LeftOutArgs & { from: string; below: string | null; xip: string; expected?: boolean },
 ): string {
-  const notFrom = `(v.via IS NULL OR v.via <> ALL (${args.except}))`;
-  return `(SELECT ${columns} FROM ${shape.meta} AS v WHERE v.xid >= ${args.from}${args.below ? ` AND v.xid < ${args.below}` : ''} AND ${notFrom}
-    UNION ALL SELECT ${columns} FROM ${shape.meta} AS v WHERE v.xid = ANY (${args.xip}) AND ${notFrom})`;
+  const { later, expected = false } = args;
+  const isIn = !later
+    ? isLacking(args)
+    : expected
+      ? `${isLacking(args)} AND ${isExpected(later)}`
+      : `${isLacking(args)} AND (${later.from} IS NULL OR v.xid < ${later.from} OR NOT ${isExpected(later)})`;
+  return `(SELECT ${columns} FROM ${shape.meta} AS v WHERE v.xid >= ${args.from}${args.below ? ` AND v.xid < ${args.below}` : ''} AND ${isIn}
+    UNION ALL SELECT ${columns} FROM ${shape.meta} AS v WHERE v.xid = ANY (${args.xip}) AND ${isIn})`;
 }
 
 /** The versions of a table that are news since a snapshot. */
@@ -36,16 +48,16 @@ export function versionsSince(shape: TableShape, { xmax, xip }: Snapshot): strin
 }
 
 /**
- * The rows of a window or piece: version columns, then the table's, named v1…v7 and c1…cn. A row that should be there and is
+ * The rows of a window or piece: version columns, then the table's, named v1…v8 and c1…cn. A row that should be there and is
  * not ends the query (see p2p.torn). A parked or deleted row has its key alone.
  */
-export function rowsQuery(shape: TableShape, versions: string): string {
+export function rowsQuery(shape: TableShape, versions: string, origin: string): string {
   const present = `CASE WHEN d.${shape.key[0]!.ident} IS NOT DISTINCT FROM NULL AND NOT m.deleted THEN p2p.torn('${shape.name.replace(/'/g, "''")}') ELSE m.deleted END`;
   const columns = shape.columns.map((column, i) => {
     const value = i < shape.key.length ? `coalesce(d.${column.ident}, m.key${i + 1})` : `d.${column.ident}`;
     return `${column.xml ? `${value}::text` : value} AS c${i + 1}`;
   });
-  return `SELECT ${[...version, present].map((sql, i) => `${sql} AS v${i + 1}`).join(', ')}, ${columns.join(', ')}
+  return `SELECT ${[...version, present, written(origin)].map((sql, i) => `${sql} AS v${i + 1}`).join(', ')}, ${columns.join(', ')}
     FROM ${versions} AS m LEFT JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inMeta('m'))}`;
 }
 
@@ -61,17 +73,17 @@ export function printed({ xml }: Column, value: string): string {
  * A whole small window as one row: its size, and one array literal a column, which is left out when the size is above $max so
  * that a few large values do not fill memory. Sizes are told from headers, without reading what is stored out of line.
  */
-export function columnarQuery(shape: TableShape, versions: string, max: string): string {
+export function columnarQuery(shape: TableShape, versions: string, origin: string, max: string): string {
   const siblings = sizeOf({ size: 'stored' }, 'w.v6');
   const sizes = shape.columns.flatMap((column, i) => sizeOf(column, `w.c${i + 1}`)).concat(siblings);
-  const literals = [...version, 'deleted']
+  const literals = [...version, 'deleted', 'written']
     .map((_, i) => `w.v${i + 1}`)
     .concat(shape.columns.map((_, i) => `w.c${i + 1}`));
-  return `WITH w AS MATERIALIZED (${rowsQuery(shape, versions)}),
+  return `WITH w AS MATERIALIZED (${rowsQuery(shape, versions, origin)}),
     size AS MATERIALIZED (SELECT coalesce(sum(${['0', ...sizes].join(' + ')}), 0)::int8 AS bytes FROM w)
     SELECT count(w.v1) AS count, count(*) FILTER (WHERE w.v7) AS deleted, size.bytes, ${literals
       .map((sql, i) => {
-        const column = shape.columns[i - version.length - 1];
+        const column = shape.columns[i - version.length - 2];
         const value = column?.transport === 'text' ? printed(column, sql) : sql;
         return `array_agg(${value}) FILTER (WHERE size.bytes <= ${max})::text AS l${i + 1}`;
       })
@@ -87,9 +99,4 @@ export function sizeOf(column: Pick<Column, 'size'>, value: string): string[] {
     stored: `pg_column_size(${value}) * CASE WHEN pg_column_compression(${value}) IS NULL THEN 1 ELSE 32 END`,
   };
   return [`coalesce(${bytes[column.size]}::int8, 0)`];
-}
-
-/** Texts of ours as an SQL array. */
-export function textArray(texts: readonly string[]): string {
-  return `ARRAY[${texts.map((text) => `'${text.replace(/'/g, "''")}'`).join(', ')}]::text[]`;
 }

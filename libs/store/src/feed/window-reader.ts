@@ -1,12 +1,20 @@
 import { finished } from 'node:stream/promises';
-import { cutSnapshot, type Knowledge, parsePgSnapshot, type Snapshot } from '@pgmesh/core';
+import {
+  cutSnapshot,
+  type Knowledge,
+  parsePgSnapshot,
+  type Seen,
+  type Snapshot,
+  withoutTransactions,
+} from '@pgmesh/core';
 import type { Frame } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import type { TableShape } from '../table-shape';
 import { unflushed } from './durable';
-import { columnarQuery, rowsQuery, textArray, windowCondition } from './window-query';
-import { type PositionRow, positionColumns, toKnowledge } from '../positions';
+import { isLacking, type LeftOut, leftOutArgs, leftOutLiterals, leftOutValues } from './left-out';
+import { columnarQuery, rowsQuery, windowCondition } from './window-query';
+import { type PositionRow, positionColumns, toKnowledge, toSeen } from '../positions';
 import { burst, prepared } from '../prepared';
 
 /** Tables with at most this many rows in a window travel as column literals, larger ones as COPY. */
@@ -24,6 +32,8 @@ export interface Present {
   readonly snapshot: Snapshot;
   /** How far we had come in every feed. */
   readonly knowledge: Knowledge;
+  /** What of each origin's own writes was here. */
+  readonly seen: Seen;
   /** Up to where the log has to be flushed before it is told; null when it is. */
   readonly unflushed: string | null;
 }
@@ -42,10 +52,12 @@ export interface Bounds {
   readonly xip: readonly string[];
 }
 
-const bound = { from: '$1::xid8', below: '$2::xid8', xip: '$3::xid8[]', except: '$4::text[]' };
+const bound = { from: '$1::xid8', below: '$2::xid8', xip: '$3::xid8[]', ...leftOutArgs(4) };
+/** The first parameter behind these. */
+const more = '$9';
 
 /** Begins the transaction that a window is read in. */
-export async function beginWindow(client: PoolClient): Promise<Present> {
+export async function beginWindow(client: PoolClient, shared: readonly string[]): Promise<Present> {
   const [, { rows }] = await burst(client, [
     { text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' },
     prepared(
@@ -55,7 +67,12 @@ export async function beginWindow(client: PoolClient): Promise<Present> {
   ]);
   const positions = rows.filter((row) => row.node !== null) as unknown as PositionRow[];
   const { present, unflushed: lsn } = rows[0] as { present: string; unflushed: string | null };
-  return { snapshot: parsePgSnapshot(present), knowledge: toKnowledge(positions), unflushed: lsn };
+  return {
+    snapshot: parsePgSnapshot(present),
+    knowledge: toKnowledge(positions),
+    seen: toSeen(positions, shared),
+    unflushed: lsn,
+  };
 }
 
 /** Counts, up to `limit` + 1 a table, what `from` did not show. One statement over all tables. */
@@ -63,20 +80,20 @@ export async function probe(
   client: PoolClient,
   shapes: readonly TableShape[],
   from: Snapshot,
-  except: readonly string[],
+  leftOut: LeftOut,
   limit: number,
 ): Promise<Probe> {
   if (shapes.length === 0) return { tables: [], rows: 0, own: 0 };
   const counts = shapes.map(
     (shape) => `(SELECT ARRAY[count(*), count(*) FILTER (WHERE p.via IS NULL)] FROM
-      (SELECT * FROM ${windowCondition(shape, 'v.via', bound)} AS q LIMIT $5) AS p)`,
+      (SELECT * FROM ${windowCondition(shape, 'v.via', bound)} AS q LIMIT ${more}) AS p)`,
   );
   const { rows } = await client.query<{ counts: [number, number][] }>(
     prepared(`SELECT to_json(ARRAY[${counts.join(', ')}]::int8[]) AS counts`, [
       String(from.xmax),
       String(noXid),
       from.xip.map(String),
-      except,
+      ...leftOutValues(leftOut),
       limit + 1,
     ]),
   );
@@ -88,6 +105,50 @@ export async function probe(
   return { tables, rows: sum('count'), own: sum('own') };
 }
 
+/** What a window holds back. */
+export interface Held {
+  /** The transactions in which it came here. */
+  readonly transactions: readonly bigint[];
+  /** Of which origins it is; null where some row is of several. */
+  readonly origins: readonly string[] | null;
+  /** Origins of rows that were held back before, and are not any more. */
+  readonly overdue: readonly string[];
+}
+
+const nothingHeld: Held = { transactions: [], origins: [], overdue: [] };
+/** Transactions that one position may name as still to come. What is more is sent. */
+const mostHeld = 2000;
+
+/** Finds what others are expected to bring; null when that is too much to be named. */
+export async function findHeld(
+  client: PoolClient,
+  shapes: readonly TableShape[],
+  from: Snapshot,
+  leftOut: LeftOut,
+): Promise<Held | null> {
+  const { later } = leftOut;
+  if (later === null || shapes.length === 0) return nothingHeld;
+  const columns = 'v.xid, CASE WHEN v.siblings IS NULL THEN v.origin END AS origin';
+  const found = shapes.map((shape) => windowCondition(shape, columns, { ...bound, expected: true }));
+  const { rows } = await client.query<{ xid: string; origin: string | null }>(
+    prepared(
+      `SELECT DISTINCT q.xid::text AS xid, q.origin FROM (${found.join(' UNION ALL ')}) AS q LIMIT ${mostHeld + 1}`,
+      // How long it was waited for is judged below, of each.
+      [String(from.xmax), String(noXid), from.xip.map(String), ...leftOutValues(leftOut).slice(0, -1)],
+    ),
+  );
+  if (rows.length > mostHeld) return null;
+  const isHeld = ({ xid }: { xid: string }) => BigInt(xid) >= later.from;
+  const held = rows.filter(isHeld);
+  const origins = [...new Set(held.map(({ origin }) => origin))];
+  const overdue = rows.filter((row) => !isHeld(row)).map(({ origin }) => origin);
+  return {
+    transactions: [...new Set(held.map(({ xid }) => BigInt(xid)))],
+    origins: origins.every((origin) => origin !== null) ? origins : null,
+    overdue: [...new Set(overdue)].filter((origin) => origin !== null),
+  };
+}
+
 /**
  * Where to cut a window that has more than `limit` rows of a table: at a boundary between transactions, so that each arrives
  * whole; a transaction that is larger by itself travels alone. Null when nothing is to be cut.
@@ -96,28 +157,34 @@ export async function findCut(
   client: PoolClient,
   tables: Probe['tables'],
   from: Snapshot,
-  except: readonly string[],
+  leftOut: LeftOut,
   limit: number,
 ): Promise<bigint | null> {
   const large = tables.filter(({ count }) => count > limit);
   if (large.length === 0) return null;
   const later = (shape: TableShape, offset: number) =>
-    `(SELECT v.xid FROM ${shape.meta} AS v WHERE v.xid >= $1::xid8 AND (v.via IS NULL OR v.via <> ALL ($2::text[]))
+    `(SELECT v.xid FROM ${shape.meta} AS v WHERE v.xid >= $1::xid8 AND ${isLacking(leftOutLiterals(leftOut))}
       ORDER BY v.xid OFFSET ${offset} LIMIT 1)`;
   const { rows } = await client.query<{ cut: string | null; first: string | null }>(
     `SELECT (SELECT min(x) FROM unnest(ARRAY[${large.map(({ shape }) => later(shape, limit)).join(', ')}]) AS x)::text AS cut,
        (SELECT min(x) FROM unnest(ARRAY[${tables.map(({ shape }) => later(shape, 0)).join(', ')}]) AS x)::text AS first`,
-    [String(from.xmax), except],
+    [String(from.xmax)],
   );
   const { cut, first } = rows[0]!;
   if (cut === null) return null;
   return BigInt(cut) > BigInt(first!) ? BigInt(cut) : BigInt(first!) + 1n;
 }
 
-/** The bounds of what `from` did not show, cut at `cut`, and the position that a reader of it reaches. */
-export function boundsOf(from: Snapshot, present: Snapshot, cut: bigint | null): { bounds: Bounds; to: Snapshot } {
+/** The bounds of what `from` did not show, cut at `cut`, and the position that a reader of it reaches: what is held back is still to come. */
+export function boundsOf(
+  from: Snapshot,
+  present: Snapshot,
+  cut: bigint | null,
+  held: Held = nothingHeld,
+): { bounds: Bounds; to: Snapshot } {
+  const shown = withoutTransactions(present, held.transactions);
   const bounds = { from: String(from.xmax), below: String(cut ?? noXid), xip: from.xip.map(String) };
-  return { bounds, to: cut === null ? present : cutSnapshot(from, present, cut) };
+  return { bounds, to: cut === null ? shown : cutSnapshot(from, shown, cut) };
 }
 
 /** The rows of one table as column literals; null when they are too large for that. */
@@ -125,16 +192,17 @@ export async function readColumns(
   client: PoolClient,
   shape: TableShape,
   bounds: Bounds,
-  except: readonly string[],
+  leftOut: LeftOut,
+  origin: string,
   budget: number,
 ): Promise<{ readonly frame: Frame & { type: 'rows' }; readonly bytes: number } | null> {
   const versions = windowCondition(shape, 'v.*', bound);
   const { rows } = await client.query<Record<string, string> & { count: number; deleted: number; bytes: number }>(
-    prepared(columnarQuery(shape, versions, '$5::int8'), [
+    prepared(columnarQuery(shape, versions, origin, `${more}::int8`), [
       bounds.from,
       bounds.below,
       bounds.xip,
-      except,
+      ...leftOutValues(leftOut),
       Math.min(columnarBytes, budget),
     ]),
   );
@@ -148,11 +216,16 @@ export async function readColumns(
 }
 
 /** The rows of one table as a stream of COPY text. The statement takes no parameters; all that goes in is ours. */
-export async function* copyRows(client: PoolClient, shape: TableShape, versions: string): AsyncGenerator<Frame> {
+export async function* copyRows(
+  client: PoolClient,
+  shape: TableShape,
+  versions: string,
+  origin: string,
+): AsyncGenerator<Frame> {
   // The small windows' connection is bound to index scans; a large one is better planned by its size.
   await client.query('SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on');
   yield { type: 'copy', ...named(shape) };
-  const stream = client.query(copyTo(`COPY (${rowsQuery(shape, versions)}) TO STDOUT`));
+  const stream = client.query(copyTo(`COPY (${rowsQuery(shape, versions, origin)}) TO STDOUT`));
   // Who leaves in the middle must not wait for the stream's end: the server is blocked writing to us. The connection is ended.
   for await (const bytes of stream as AsyncIterable<Buffer>) yield { type: 'data', bytes };
   await finished(stream);
@@ -161,12 +234,12 @@ export async function* copyRows(client: PoolClient, shape: TableShape, versions:
   yield { type: 'copied', table: shape.name, count: stream.rowCount };
 }
 
-export function versionsWithin(shape: TableShape, { from, below, xip }: Bounds, except: readonly string[]): string {
+export function versionsWithin(shape: TableShape, { from, below, xip }: Bounds, leftOut: LeftOut): string {
   return windowCondition(shape, 'v.*', {
     from: `'${from}'::xid8`,
     below: `'${below}'::xid8`,
     xip: `'{${xip.join(',')}}'::xid8[]`,
-    except: textArray(except),
+    ...leftOutLiterals(leftOut),
   });
 }
 
