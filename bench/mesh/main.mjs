@@ -7,13 +7,15 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { describeMachine } from '../machine.mjs';
 import { endOnSignals, Teardown } from '../teardown.mjs';
+import { measureCrowd } from './crowd.mjs';
 import { LiveMesh } from './live-mesh.mjs';
+import { measureReach } from './reach.mjs';
 import { topologies } from './topology.mjs';
 import { workloads } from './workloads.mjs';
 
 const usage = `npm run bench:mesh -- [flags]
   --topology a,b   of ${Object.keys(topologies).join(', ')}
-  --only a,b       of ${Object.keys(workloads).join(', ')}, rest
+  --only a,b       of ${Object.keys(workloads).join(', ')}, rest; and of reach, crowd, which have nodes of their own
   --nodes N        (8)
   --seconds N      of sustained writes (10)
   --rest N         seconds for which the mesh is watched at rest (20)
@@ -44,7 +46,7 @@ function readOptions() {
   if (values.help) return null;
   return {
     topologies: choice('topology', values.topology, Object.keys(topologies)),
-    only: choice('only', values.only, [...Object.keys(workloads), 'rest']),
+    only: choice('only', values.only, [...Object.keys(workloads), 'rest', 'reach', 'crowd']),
     nodes: Number(values.nodes),
     seconds: Number(values.seconds),
     rest: Number(values.rest),
@@ -78,6 +80,23 @@ async function measure(mesh, { only, seconds, rest }, tell) {
   tell([`at rest: ${rows} rows, ${bytes.toFixed(0)} bytes a second and link`, '', '', '', '']);
 }
 
+/** @param {Options} options @param {{ teardown: Teardown, directory: string }} run */
+async function measureOthers({ only }, run) {
+  const mark = run.teardown.mark;
+  if (only.includes('reach')) {
+    const lines = [['from commit to visible, ms', 'both dial', 'one dials', 'ratio']];
+    await measureReach(run, 60, (line) => lines.push(line));
+    console.log(`${table(lines)}\n`);
+    await run.teardown.release(mark);
+  }
+  if (only.includes('crowd')) {
+    const lines = [['P2P_LINKS=4, found by mDNS', '']];
+    await measureCrowd(run, { nodes: 12, links: 4 }, (line) => lines.push(line));
+    console.log(`${table(lines)}\n`);
+    await run.teardown.release(mark);
+  }
+}
+
 /** @param {string[][]} lines */
 function table(lines) {
   const widths = lines[0].map((_, i) => Math.max(...lines.map((line) => line[i].length)));
@@ -95,7 +114,7 @@ async function main() {
   const lines = [['topology', 'writes', 'rows', 'rows sent per row and node', 'windows per row and node', 'bytes per row and node']]; // prettier-ignore
   const env = { P2P_SYNC_INTERVAL: `${options.interval}s`, P2P_LINKS: 'all' };
   try {
-    for (const name of options.topologies) {
+    for (const name of options.only.some((one) => one !== 'reach' && one !== 'crowd') ? options.topologies : []) {
       const mark = teardown.mark;
       const topology = topologies[name](options.nodes);
       console.error(`${topology.name} of ${options.nodes}`);
@@ -106,11 +125,12 @@ async function main() {
       });
       await teardown.release(mark);
     }
+    await measureOthers(options, { teardown, directory });
   } finally {
     await teardown.end();
   }
   const { pgmesh, postgresql, node } = describeMachine();
-  console.log(`pgmesh ${pgmesh}, PostgreSQL ${postgresql}, Node ${node}\n\n${table(lines)}`);
+  if (lines.length > 1) console.log(`pgmesh ${pgmesh}, PostgreSQL ${postgresql}, Node ${node}\n\n${table(lines)}`);
 }
 
 main().catch((error) => {
