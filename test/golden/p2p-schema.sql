@@ -28,6 +28,7 @@ TABLE meta_1
   deleted boolean NOT NULL
   via text
   xid xid8 NOT NULL
+  written xid8
   PRIMARY KEY (key1, key2)
 
 TABLE node
@@ -77,6 +78,7 @@ TABLE position
   reached text NOT NULL
   copy jsonb
   left_off jsonb
+  seen jsonb
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   PRIMARY KEY (node)
 

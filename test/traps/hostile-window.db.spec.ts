@@ -69,7 +69,8 @@ const copy = (data: string, count = 1, table = 'public.notes'): Frame[] => [
   { type: 'data', bytes: Buffer.from(data) },
   { type: 'copied', table, count },
 ];
-const line = (...fields: (string | number)[]) => `${fields.join('\t')}\n`;
+/** A line of COPY text: seven of the version's columns, then the table's; nobody knows which transaction wrote it. */
+const line = (...fields: (string | number)[]) => `${fields.toSpliced(7, 0, '\\N').join('\t')}\n`;
 const good = line(now, evil, 0, '\\N', '\\N', '\\N', 'f', 7, 'theirs');
 
 /** What is sent, and the status that answers it. */

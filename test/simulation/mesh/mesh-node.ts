@@ -27,6 +27,7 @@ export class MeshSimulationNode {
   readonly #has = new Set<number>();
   readonly #positions = new Map<string, Position>();
   readonly #choice: LinkChoice;
+  readonly #byId: ReadonlyMap<string, KnownPeer>;
   #seen: Seen = {};
   #nextXid = 1n;
 
@@ -34,7 +35,9 @@ export class MeshSimulationNode {
     readonly id: string,
     private readonly world: World,
     private readonly peers: readonly KnownPeer[],
+    byId: ReadonlyMap<string, KnownPeer>,
   ) {
+    this.#byId = byId;
     this.#choice = new LinkChoice(id, world.bound, 10 * world.interval, () => world.time.now);
   }
 
@@ -48,10 +51,9 @@ export class MeshSimulationNode {
 
   /** What of each origin's own writes is here. */
   get seen(): Seen {
-    const read = [...this.#positions].map(([node, { snapshot }]): [string, Snapshot] => [
-      feedName(node, epoch),
-      snapshot,
-    ]);
+    // Of those that never write there is nothing to tell but bytes, which are not counted here.
+    const writers = [...this.#positions].filter(([node]) => this.world.writes(node));
+    const read = writers.map(([node, { snapshot }]): [string, Snapshot] => [feedName(node, epoch), snapshot]);
     return joinSeen(this.#seen, Object.fromEntries(read));
   }
 
@@ -120,13 +122,13 @@ export class MeshSimulationNode {
 
   /** Nothing answers there any more. */
   lost(id: string): void {
-    this.#choice.failed(this.peers.find((peer) => peer.id === id)!);
+    this.#choice.failed(this.#byId.get(id)!);
     this.follow();
   }
 
   /** It answered, or was heard of. */
   heard(id: string): void {
-    if (this.#choice.heard(this.peers.find((peer) => peer.id === id)!)) this.follow();
+    if (this.#choice.heard(this.#byId.get(id)!)) this.follow();
     const link = this.links.get(id);
     if (link && !link.isLive) link.greet();
   }

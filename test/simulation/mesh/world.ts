@@ -59,9 +59,10 @@ export class World {
     this.bound = scenario.links;
     const ids = Array.from({ length: scenario.nodes }, (_, i) => `node${i}`);
     const peers = ids.map((id): KnownPeer => ({ id, nodeId: id, url: id, urls: [id], byHand: false }));
+    const byId = new Map(peers.map((peer) => [peer.id, peer]));
     for (const id of ids) {
       const others = peers.filter((peer) => peer.id !== id);
-      this.#nodes.set(id, new MeshSimulationNode(id, this, others));
+      this.#nodes.set(id, new MeshSimulationNode(id, this, others, byId));
     }
   }
 
@@ -87,6 +88,10 @@ export class World {
       converged: all.every((node) => this.#written.every((_, change) => node.has(change))),
       links: { mean: links.reduce((sum, size) => sum + size, 0) / nodes, most: Math.max(...links) },
     };
+  }
+
+  writes(id: string): boolean {
+    return Number(id.slice('node'.length)) < this.scenario.writers;
   }
 
   node(id: string): MeshSimulationNode {
