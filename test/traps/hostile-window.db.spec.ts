@@ -39,7 +39,7 @@ const rows = (
     fields = '{NULL}',
     siblings = '{NULL}',
     deleted = '{f}',
-    written = '{NULL}',
+    written = `{${Array.from({ length: over.count ?? 1 }, () => 'NULL').join()}}`,
     id = '{7}',
     body = '{theirs}',
   } = more;
