@@ -60,6 +60,20 @@ CREATE TABLE p2p.slot (
   CHECK (slot BETWEEN 1 AND of)
 );
 
+-- Which of the processes over this database leads (libs/store/src/lease.ts). One row; by this server's clock.
+CREATE TABLE p2p.lease (
+  only_one      boolean     PRIMARY KEY DEFAULT true CHECK (only_one),
+  holder        text        COLLATE "C",
+  -- Where the other processes reach it.
+  url           text,
+  -- The connection by which it holds the lease.
+  pid           integer,
+  session_start timestamptz,
+  generation    bigint      NOT NULL DEFAULT 0,
+  taken_at      timestamptz,
+  renewed_at    timestamptz
+);
+
 -- Peers that somebody added by hand; kept across restarts.
 CREATE TABLE p2p.peer (
   url      text        PRIMARY KEY,

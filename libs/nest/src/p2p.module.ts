@@ -25,6 +25,7 @@ import { openPostgresStore } from './node/open-store';
 import { ChangesController } from './p2p/changes.controller';
 import { ConflictsController } from './p2p/conflicts.controller';
 import { DoorMiddleware } from './p2p/door.middleware';
+import { LeaderMiddleware } from './p2p/leader.middleware';
 import { ExchangeController } from './p2p/exchange.controller';
 import { ParkedController } from './p2p/parked.controller';
 import { PeersController } from './p2p/peers.controller';
@@ -69,7 +70,7 @@ export class P2pModule implements NestModule, OnApplicationBootstrap, OnModuleDe
   }
 
   configure(consumer: MiddlewareConsumer): void {
-    consumer.apply(DoorMiddleware).forRoutes('p2p', 'p2p/*path');
+    consumer.apply(DoorMiddleware, LeaderMiddleware).forRoutes('p2p', 'p2p/*path');
   }
 
   onApplicationBootstrap(): void {

@@ -26,6 +26,7 @@ import { ParkedBook } from './parking/book';
 import type { Changed } from './parking/record';
 import { ParkingUpkeep } from './parking/upkeep';
 import { establishIdentity, type NodeIdentity } from './identity';
+import { Lease, type LeaseOptions, newHolder, sessionName } from './lease';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
@@ -60,6 +61,8 @@ export interface StoreOptions {
   readonly maxDrift?: number;
   /** For how many milliseconds records of conflicts are kept that nobody has to decide; 30 days unless given. */
   readonly conflictRetention?: number;
+  /** Waits until no other process does this for the same database; without it there must be none. */
+  readonly lease?: LeaseOptions;
   readonly onFinding?: (finding: Finding) => void;
   readonly onProgress?: (what: string) => void;
   readonly onError?: (error: Error) => void;
@@ -111,16 +114,21 @@ export class PostgresStore {
 
   /** @throws PreflightError, Problem `unavailable`, Error with the remedy */
   static async open(options: StoreOptions): Promise<PostgresStore> {
-    const connections = new Connections(options.url);
+    const holder = newHolder();
+    const connections = new Connections(options.url, options.lease && sessionName(holder));
     try {
-      return await PostgresStore.assemble(options, connections);
+      return await PostgresStore.assemble(options, connections, holder);
     } catch (error) {
       await connections.end();
       return rethrowAway(error);
     }
   }
 
-  private static async assemble(options: StoreOptions, connections: Connections): Promise<PostgresStore> {
+  private static async assemble(
+    options: StoreOptions,
+    connections: Connections,
+    holder: string,
+  ): Promise<PostgresStore> {
     const pool = connections.ordinary;
     // Check before anything is touched.
     const { chosen, findings } = await chooseTables(pool, options.tables);
@@ -131,6 +139,7 @@ export class PostgresStore {
 
     // Schema, identity, capture.
     for (const name of await migrate(pool)) options.onProgress?.(`migrated ${name}`);
+    if (options.lease) connections.lease = await Lease.take(options.url, holder, options.lease);
     await dropStages(pool);
     const identity = await establishIdentity(pool, options.nodeId, options.priority ?? 0);
     const judge = new Judge(defaultRules, options.resolvers, options.resolverTimeout);
@@ -216,6 +225,11 @@ export class PostgresStore {
     wakeup.start();
     upkeep.start();
     return store;
+  }
+
+  /** Resolves when another process has taken over: this one must be closed. */
+  get displaced(): Promise<void> {
+    return this.connections.lease?.lost ?? new Promise(() => undefined);
   }
 
   /** How conflicts are decided here. */

@@ -174,6 +174,16 @@ export const settings = {
     meaning: 'The address under which other nodes reach this one, behind a proxy or a tunnel.',
     example: 'https://shop1.example.com',
   },
+  replicaUrl: {
+    variable: 'P2P_REPLICA_URL',
+    flag: '--replica-url <url>',
+    type: url('http:', 'https:'),
+    fallback: undefined,
+    fallbackMeaning: "the machine's address and `API_PORT`",
+    meaning:
+      'Where the other processes of this node, over the same database, reach this one: its own address, not that of what distributes requests among them.',
+    example: 'http://10.0.3.17:8001',
+  },
   bootstrapUrl: {
     variable: 'P2P_BOOTSTRAP_URL',
     flag: null,
