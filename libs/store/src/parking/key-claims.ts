@@ -1,6 +1,6 @@
 import { holders } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
-import { refusesRow, sqlState } from '../database';
+import { refusesRow } from '../database';
 import { inData, inMeta, keysAfter, keysEqual } from '../keys';
 import type { TableShape } from '../table-shape';
 import type { KeyConstraint } from './constraints';
@@ -113,7 +113,7 @@ async function attempt(client: PoolClient, savepoint: string, work: () => Promis
     await client.query(`RELEASE SAVEPOINT ${savepoint}`);
     return null;
   } catch (error) {
-    if (!refusesRow(sqlState(error))) throw error;
+    if (!refusesRow(error)) throw error;
     await client.query(`ROLLBACK TO SAVEPOINT ${savepoint}`);
     const { message, constraint } = error as Error & { constraint?: string };
     return { reason: 'refused', constraint: constraint ?? null, message: `${message}.`, waits_for: null };

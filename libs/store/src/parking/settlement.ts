@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg';
 import type { Stage } from '../apply/stage';
-import { refusesRow, sqlState } from '../database';
+import { cannotRead } from '../apply/unreadable';
 import { inData, inStage, keysEqual, metaKeys } from '../keys';
 import type { Shapes } from '../shapes';
 import type { TableShape } from '../table-shape';
@@ -8,6 +8,7 @@ import { connected, type Constraints, type KeyConstraint } from './constraints';
 import { drawLower, settleKeys } from './key-claims';
 import { isSameRow, Lift } from './lift';
 import { type Changed, keepParked, noChange, readReferred } from './record';
+import { sift } from './sift';
 import { isReferred, isUnmet, lockReferred, parentColumns } from './references';
 import { hasSameKey, hasSettledKey, type Waiting, waitingFor } from './waiting';
 
@@ -81,6 +82,11 @@ export class Settlement {
     await this.takeSame(shape, `SELECT ${keys} FROM (${source}) AS s`, literals);
     await lift.lift(`(${source}) AS s`, keysEqual(shape, inData('d'), inStage('s')), literals);
     return { ...stage, shape: lift.shape };
+  }
+
+  /** A stage with rows that cannot be read here, as one that can be merged (see sift). */
+  async readStage(stage: Stage): Promise<Stage> {
+    return sift(this.client, await this.lift(stage.shape.id), stage);
   }
 
   /** Lifts rows of a table (see Lift.lift). Returns the table as rows are to be merged into it. */
@@ -256,7 +262,7 @@ export class Settlement {
       await lift.takeParked(ids);
       await this.client.query('RELEASE SAVEPOINT take');
     } catch (error) {
-      if (!refusesRow(sqlState(error))) throw error;
+      if (!cannotRead(error, lift.table)) throw error;
       await this.client.query('ROLLBACK TO SAVEPOINT take');
       if (ids.length === 1) return;
       const half = ids.length >> 1;
