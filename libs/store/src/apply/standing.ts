@@ -1,6 +1,5 @@
 import { type RowImage, type RowState, sameFields, sameVersion } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
-import { refusesRow } from '../database';
 import { recordSets } from '../history/record';
 import { inData, inMeta, keysEqual, rekeyed } from '../keys';
 import { parkUnread } from '../parking/unread';
@@ -99,7 +98,7 @@ async function tryToPut<Row extends JudgedRow>(
 ): Promise<Row[]> {
   if (rows.length === 0) return [];
   if (shape.lifted !== undefined) {
-    const tried = (await tryOut(client, { ...shape, relation: shape.lifted.trial }, rows.filter(isMade))).values();
+    const tried = (await tryOut(client, shape, rows.filter(isMade))).values();
     const put = rows.map((row) => (isMade(row) ? tried.next().value! : row));
     const lifted = (
       await putLifted(
@@ -143,13 +142,14 @@ async function putLifted<Row extends JudgedRow>(
   }
 }
 
-/** Those that the table does not take are found by halving, and stand by the last write. */
+/** Those that the table does not take are found by halving, and stand by the last write; one of fields that cannot be read here stays as it is. */
 async function tryOut<Row extends JudgedRow>(
   client: PoolClient,
-  trial: TableShape,
+  shape: TableShape,
   rows: readonly Row[],
 ): Promise<Row[]> {
   if (rows.length === 0) return [];
+  const trial = { ...shape, relation: shape.lifted!.trial };
   await client.query('SAVEPOINT try');
   try {
     await show(client, trial, rows);
@@ -157,13 +157,28 @@ async function tryOut<Row extends JudgedRow>(
     await client.query('ROLLBACK TO SAVEPOINT try');
     return withImages(rows, images);
   } catch (error) {
-    if (!refusesRow(error)) throw error;
+    if (!cannotRead(error, shape)) throw error;
     await client.query('ROLLBACK TO SAVEPOINT try');
-    if (rows.length === 1) {
-      return rows.map((row) => ({ ...row, ...refusedBy((error as Error).message, row.state, row) }));
+    const [first, ...others] = rows as [Row, ...Row[]];
+    if (others.length === 0) {
+      // Somebody wrote each of the fields: where they are known, the row stands.
+      const isUnread = first.visible.decidedBy === 'merge-fields' && !(await canBePut(client, shape, first));
+      return [isUnread ? first : { ...first, ...refusedBy((error as Error).message, first.state, first) }];
     }
     const half = rows.length >> 1;
-    return [...(await tryOut(client, trial, rows.slice(0, half))), ...(await tryOut(client, trial, rows.slice(half)))];
+    return [...(await tryOut(client, shape, rows.slice(0, half))), ...(await tryOut(client, shape, rows.slice(half)))];
+  }
+}
+
+async function canBePut(client: PoolClient, shape: TableShape, row: JudgedRow): Promise<boolean> {
+  try {
+    await show(client, shape, [row]);
+    return true;
+  } catch (error) {
+    if (!cannotRead(error, shape)) throw error;
+    return false;
+  } finally {
+    await client.query('ROLLBACK TO SAVEPOINT try');
   }
 }
 

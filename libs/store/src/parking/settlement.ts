@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import type { Stage } from '../apply/stage';
-import { cannotRead } from '../apply/unreadable';
+import { cannotRead, Unreadable } from '../apply/unreadable';
+import { isTooLarge } from '../database';
 import { inData, inStage, keysEqual, metaKeys } from '../keys';
 import type { Shapes } from '../shapes';
 import type { TableShape } from '../table-shape';
@@ -115,7 +116,9 @@ export class Settlement {
     let changed = noChange;
     for (const lift of this.lifts.values()) {
       const considered = [...(this.considered.get(lift.table.id) ?? [])];
-      const next = await keepParked(this.client, lift, this.out.get(lift)!, considered);
+      const next = await keepParked(this.client, lift, this.out.get(lift)!, considered).catch((error: unknown) => {
+        throw isTooLarge(error) ? new Unreadable(lift.table.name, error as Error, 'size') : error;
+      });
       changed = {
         parked: [...changed.parked, ...next.parked],
         returned: [...changed.returned, ...next.returned],
