@@ -138,13 +138,13 @@ describe('trap 39: rows with values that cannot be read here', () => {
       await b.sql(`UPDATE t SET x = 'b' WHERE id = 2`);
       await c.sql(`UPDATE t SET mood = 'calm', x = 'c' WHERE id = 3`);
       await pull(a, b);
-      expect((await parked(b)).map(({ key, row }) => [key.id, row.x]).sort()).toEqual([
+      expect((await parked(b)).map(({ key, row }) => [key.id, row!.x]).sort()).toEqual([
         ['1', 'a'],
         ['3', 'a'],
       ]);
       expect(await b.sql('SELECT id, x FROM t ORDER BY id')).toEqual([{ id: 2, x: 'b' }]);
       await settle(a, b, c);
-      expect((await parked(b)).map(({ key, row }) => [key.id, row.x]).sort()).toEqual([
+      expect((await parked(b)).map(({ key, row }) => [key.id, row!.x]).sort()).toEqual([
         ['1', 'a'],
         ['3', 'c'],
       ]);
@@ -176,7 +176,7 @@ describe('trap 39: rows with values that cannot be read here', () => {
       expect(await b.sql('SELECT count(*)::int AS n FROM t')).toEqual([{ n: 19_996 }]);
       await a.sql(`UPDATE t SET x = 'y'`);
       await pullAgain(a, b);
-      expect((await parked(b)).map(({ row }) => row.x)).toEqual(['y', 'y', 'y', 'y']);
+      expect((await parked(b)).map(({ row }) => row!.x)).toEqual(['y', 'y', 'y', 'y']);
       expect(await b.sql(`SELECT count(*)::int AS n FROM t WHERE x = 'y'`)).toEqual([{ n: 19_996 }]);
     }));
 
@@ -261,7 +261,7 @@ describe('trap 39: rows with values that cannot be read here', () => {
       { x: 'a', mood: 'calm' },
     ]);
     expect(await rows(b)).toEqual([]);
-    const shown = (await parked(b)).map(({ row }) => row).sort((one, other) => Number(one.id) - Number(other.id));
+    const shown = (await parked(b)).map(({ row }) => row).sort((one, other) => Number(one!.id) - Number(other!.id));
     expect(shown).toEqual(await a.sql('SELECT id::text, x, y, mood::text FROM t ORDER BY id'));
     expect(await names(b)).toEqual(await names(a));
     const history = await b.store.rowHistory.list(b.store.find('t')!, ['1']);
@@ -271,6 +271,58 @@ describe('trap 39: rows with values that cannot be read here', () => {
     await settle(a, b, c);
     await expectEqual(a, b, c);
     expect(await parked(b)).toEqual([]);
+  });
+});
+
+describe('trap 36: large rows that cannot stand', () => {
+  const schema = 'CREATE TABLE t (id int PRIMARY KEY, k text UNIQUE, x text); CREATE TABLE other (id int PRIMARY KEY)';
+
+  it('are parked beside their neighbours, listed without what they hold, forwarded, and come back', async () => {
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', `${schema}; ALTER TABLE t ADD CHECK (id <> 3)`);
+    await using c = await storeNode('c', schema);
+    await settle(a, b, c);
+    await a.sql(
+      `INSERT INTO t SELECT i, 'k' || i, CASE WHEN i IN (1, 3) THEN repeat(md5(i::text), 200000) ELSE 'x' END FROM generate_series(1, 5) AS i`,
+    );
+    await b.sql(`INSERT INTO t VALUES (10, 'k1', 'x')`);
+    await pull(a, b);
+    expect(await b.sql('SELECT id FROM t ORDER BY id')).toEqual([{ id: 2 }, { id: 4 }, { id: 5 }, { id: 10 }]);
+    const listed = await parked(b);
+    expect(listed.map(({ key, reason, row }) => [key.id, reason, row]).sort()).toEqual([
+      ['1', 'key', null],
+      ['3', 'refused', null],
+    ]);
+    expect((await b.store.parked.find(listed[0]!.id)).row!.x).toHaveLength(6_400_000);
+    await pull(b, c);
+    expect(await c.sql('SELECT id, length(x)::int AS n FROM t WHERE id IN (1, 3)')).toEqual([{ id: 3, n: 6_400_000 }]);
+    await b.sql(`UPDATE t SET k = 'free' WHERE id = 10`);
+    await b.store.settleParked();
+    await settle(a, b, c);
+    await a.store.settleParked();
+    await c.store.settleParked();
+    expect(await b.sql('SELECT length(x)::int AS n FROM t WHERE id = 1')).toEqual([{ n: 6_400_000 }]);
+    expect(await c.sql('SELECT length(x)::int AS n FROM t WHERE id = 1')).toEqual([{ n: 6_400_000 }]);
+  });
+
+  it.each([400, 1590])('%d columns of text, of which one row is poisoned', async (columns) => {
+    const wide = (first: string) =>
+      `CREATE TYPE mood AS ENUM (${first}); CREATE TABLE t (id int PRIMARY KEY, mood mood, ${Array.from({ length: columns - 2 }, (_, i) => `c${i} text`).join(', ')})`;
+    await using a = await storeNode('a', wide(`'sad', 'calm'`));
+    await using b = await storeNode('b', wide(`'sad'`));
+    await settle(a, b);
+    const values = Array.from({ length: columns - 2 }, (_, i) => (i < 300 ? `repeat(md5('${i}'), 100)` : 'NULL')).join(
+      ', ',
+    );
+    await a.sql(
+      `INSERT INTO t SELECT i, CASE WHEN i = 2 THEN 'calm' ELSE 'sad' END::mood, ${values} FROM generate_series(1, 3) AS i`,
+    );
+    await pullAgain(a, b);
+    expect(await b.sql('SELECT id, length(c298)::int AS n FROM t ORDER BY id')).toEqual([
+      { id: 1, n: 3200 },
+      { id: 3, n: 3200 },
+    ]);
+    expect((await parked(b)).map(({ key, row }) => [key.id, row!.c298!.length])).toEqual([['2', 3200]]);
   });
 });
 
