@@ -1,5 +1,6 @@
 import type { ColumnForm, TableForm } from '@pgmesh/core';
 import type { Queryable } from './database';
+import type { ParkedNote } from './parking/record';
 
 /** A column that is sent: all but generated ones, which every node computes for itself. */
 export interface Column {
@@ -34,6 +35,14 @@ export interface KeyColumn extends Column {
   readonly settled: boolean;
 }
 
+/** What there is of a table besides while it is decided which of its rows stand (parking/lift.ts). */
+export interface Lifted {
+  /** A table that refuses what the table refuses of one row by itself. */
+  readonly trial: string;
+  /** Gets the rows that were parked because their types cannot read them. */
+  readonly unread: ParkedNote[];
+}
+
 /** A shared table as its catalog describes it. */
 export interface TableShape {
   readonly id: number;
@@ -42,8 +51,8 @@ export interface TableShape {
   readonly name: string;
   /** Where its rows lie, in SQL: the table; while they are settled, what they were lifted into (parking/lift.ts). */
   readonly relation: string;
-  /** While they are settled, a table that refuses what the table refuses of one row by itself. */
-  readonly trial?: string;
+  /** While they are settled. */
+  readonly lifted?: Lifted;
   /** The two parts of the name as they are, unquoted. */
   readonly schema: string;
   readonly table: string;

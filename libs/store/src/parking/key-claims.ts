@@ -1,6 +1,7 @@
 import { holders } from '@pgmesh/core';
+import { Problem } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
-import { refusesRow, sqlState } from '../database';
+import { refusesRow } from '../database';
 import { inData, inMeta, keysAfter, keysEqual } from '../keys';
 import type { TableShape } from '../table-shape';
 import type { KeyConstraint } from './constraints';
@@ -82,8 +83,11 @@ async function refuse(
   put: Put,
 ): Promise<void> {
   const found = await findRefused(client, await lift.placesBut(without), why, put);
-  if (found.size === 0)
-    throw new Error(`${lift.table.name} refuses rows together that it takes one by one: ${why.message}`);
+  if (found.size === 0) {
+    // Nothing of a row that has to go, or that a trigger keeps from changing with others, can be kept beside the table.
+    const text = `${lift.table.name} refuses to have rows changed or deleted, or takes them one by one alone: ${why.message} Nothing of it was applied; it is tried again.`;
+    throw new Problem('invalid_value', text, { table: lift.table.name });
+  }
   for (const [place, reason] of found) refused.set(place, reason);
 }
 
@@ -113,7 +117,7 @@ async function attempt(client: PoolClient, savepoint: string, work: () => Promis
     await client.query(`RELEASE SAVEPOINT ${savepoint}`);
     return null;
   } catch (error) {
-    if (!refusesRow(sqlState(error))) throw error;
+    if (!refusesRow(error)) throw error;
     await client.query(`ROLLBACK TO SAVEPOINT ${savepoint}`);
     const { message, constraint } = error as Error & { constraint?: string };
     return { reason: 'refused', constraint: constraint ?? null, message: `${message}.`, waits_for: null };
