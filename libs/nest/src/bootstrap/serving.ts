@@ -1,0 +1,42 @@
+import { BootstrapNode, RegisterFile } from '@pgmesh/discovery';
+import { Problem } from '@pgmesh/wire';
+import { join } from 'node:path';
+import type { Configuration } from '../configuration/configuration';
+import { ConfigurationError } from '../configuration/configuration-error';
+
+/** The bootstrap node of this process, where it is one. */
+export class BootstrapServing implements AsyncDisposable {
+  private constructor(private readonly node: BootstrapNode | null) {}
+
+  static readonly off = new BootstrapServing(null);
+
+  /** @throws ConfigurationError when the register cannot be kept where it should be */
+  static async open(
+    { dataDir, port, bootstrapLease: lease }: Configuration,
+    warn: (message: string) => void,
+  ): Promise<BootstrapServing> {
+    // Several on one machine differ in their ports.
+    const path = join(dataDir, `bootstrap-${port}.json`);
+    try {
+      return new BootstrapServing(await BootstrapNode.open({ book: new RegisterFile(path), lease, warn }));
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      throw new ConfigurationError([
+        `The register of the bootstrap node cannot be kept in ${path} (${code ?? message}). Set P2P_DATA_DIR to a directory that this ` +
+          'user may write, and that outlasts a restart.',
+      ]);
+    }
+  }
+
+  /** @throws Problem `not_found` where this process is none */
+  get introducing(): BootstrapNode {
+    if (this.node === null) {
+      throw new Problem('not_found', 'This node is no bootstrap node. P2P_BOOTSTRAP_SERVE=true makes it one.');
+    }
+    return this.node;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.node?.[Symbol.asyncDispose]();
+  }
+}
