@@ -118,7 +118,9 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
         inject: [MeshNode],
         useFactory: ({ configuration }: MeshNode) =>
           configuration.enabled && configuration.bootstrapServe
-            ? BootstrapServing.open(configuration, (message) => new Logger('Bootstrap').warn(message))
+            ? BootstrapServing.open(configuration, configuration.nodeId, (message) =>
+                new Logger('Bootstrap').warn(message),
+              )
             : BootstrapServing.off,
       },
 

@@ -25,7 +25,11 @@ export class BootstrapModule implements NestModule, OnApplicationShutdown {
       module: BootstrapModule,
       imports: [TerminusModule.forRoot({ logger: false })],
       providers: [
-        { provide: BootstrapServing, useFactory: () => BootstrapServing.open(configuration, warn) },
+        {
+          provide: BootstrapServing,
+          // Several on one machine differ in their ports.
+          useFactory: () => BootstrapServing.open(configuration, String(configuration.port), warn),
+        },
         { provide: Doorkeeper, useValue: new Doorkeeper(configuration.secret) },
         { provide: APP_FILTER, useClass: ProblemFilter },
       ],

@@ -10,13 +10,16 @@ export class BootstrapServing implements AsyncDisposable {
 
   static readonly off = new BootstrapServing(null);
 
-  /** @throws ConfigurationError when the register cannot be kept where it should be */
+  /**
+   * @param name tells its register from others in the same directory
+   * @throws ConfigurationError when the register cannot be kept where it should be
+   */
   static async open(
-    { dataDir, port, bootstrapLease: lease }: Configuration,
+    { dataDir, bootstrapLease: lease }: Configuration,
+    name: string,
     warn: (message: string) => void,
   ): Promise<BootstrapServing> {
-    // Several on one machine differ in their ports.
-    const path = join(dataDir, `bootstrap-${port}.json`);
+    const path = join(dataDir, `bootstrap-${name}.json`);
     try {
       return new BootstrapServing(await BootstrapNode.open({ book: new RegisterFile(path), lease, warn }));
     } catch (error) {

@@ -16,8 +16,8 @@ import { isLoopbackName } from '../http/loopback';
 
 /** Where a node is, as others see it. */
 export interface Whereabouts {
-  /** The port that was listened on. */
-  readonly port: number;
+  /** Where this process reaches itself. */
+  readonly here: string;
   /** The port that others are told to dial. */
   readonly dialledPort: number;
   /** Where others can dial us; null when they cannot, as far as we know. */
@@ -33,7 +33,7 @@ export function whereabouts(configuration: Configuration, port: number): Whereab
   const everywhere = isWildcard(host) ? Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []) : [];
   const local = ['127.0.0.1', 'localhost', ...everywhere.map(({ address }) => inUrl(address))];
   return {
-    port,
+    here: `http://${isWildcard(host) ? '127.0.0.1' : inUrl(host)}:${port}`,
     dialledPort,
     url,
     own: [...(url === null ? [] : [url]), ...local.map((name) => `http://${name}:${port}`)],
@@ -42,16 +42,21 @@ export function whereabouts(configuration: Configuration, port: number): Whereab
 
 export interface Sources {
   readonly all: readonly DiscoverySource[];
-  /** Null unless P2P_DISCOVERY_MODE names it. */
+  /** Null unless P2P_DISCOVERY_MODE names it, or this node is a bootstrap node. */
   readonly bootstrap: BootstrapSource | null;
 }
 
 /** The ways to find peers beside those known by hand, as P2P_DISCOVERY_MODE names them. */
 export function sourcesOf(configuration: Configuration, at: Whereabouts, ca: Buffer | null, warn: Warn): Sources {
-  const { discovery, bootstrapUrl, dnsName } = configuration;
+  const { discovery, bootstrapUrl, bootstrapServe, dnsName } = configuration;
   const uses = (mode: string): boolean => discovery.includes(mode);
-  const bootstrap = uses('bootstrap') ? bootstrapSource(configuration, at, ca, warn) : null;
-  if (bootstrapUrl.length > 0 && !bootstrap) warn(unused('P2P_BOOTSTRAP_URL', 'bootstrap'));
+  const asked = [
+    ...(uses('bootstrap') ? bootstrapUrl : []),
+    // Who introduces others is one of them.
+    ...(bootstrapServe ? [at.here] : []),
+  ];
+  const bootstrap = asked.length > 0 ? bootstrapSource(configuration, asked, at, ca, warn) : null;
+  if (bootstrapUrl.length > 0 && !uses('bootstrap')) warn(unused('P2P_BOOTSTRAP_URL', 'bootstrap'));
   if (dnsName !== undefined && !uses('dns')) warn(unused('P2P_DNS_NAME', 'dns'));
   return {
     all: [
@@ -83,7 +88,8 @@ function mdnsSource(configuration: Configuration, { dialledPort }: Whereabouts, 
 }
 
 function bootstrapSource(
-  { nodeId, room, secret, bootstrapUrl }: Configuration,
+  { nodeId, room, secret }: Configuration,
+  bootstraps: readonly string[],
   { url }: Whereabouts,
   ca: Buffer | null,
   warn: Warn,
@@ -91,7 +97,7 @@ function bootstrapSource(
   return new BootstrapSource({
     nodeId,
     room,
-    bootstraps: bootstrapUrl.map(normalized),
+    bootstraps: bootstraps.map(normalized),
     ownUrls: url === null ? [] : [normalized(url)],
     client: new HttpBootstrapClient({ secret, ca }),
     warn,
