@@ -126,7 +126,7 @@ export class LeaseKeeper {
     const { detail } = this.#error;
     this.#warnOnce(
       this.#state === 'away'
-        ? `The bootstrap node ${this.url} is away: ${detail}. It is asked again by itself; peers that are known stay.`
+        ? `The bootstrap node ${this.url} is away: ${detail.replace(/\.$/, '')}. It is asked again by itself; peers that are known stay.`
         : `The bootstrap node ${this.url} refuses: ${detail} It is asked again by itself; peers that are known stay.`,
     );
   }
