@@ -91,7 +91,11 @@ it('one of two bootstrap nodes may be away', async () => {
 it('a node serves as one: others find it and each other by it, and its register outlasts it', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), TEMPORARY));
   try {
-    await using server = await LiveNode.start('server', schema, { bootstrapServe: true, bootstrapLease: 3_000, dataDir });
+    await using server = await LiveNode.start('server', schema, {
+      bootstrapServe: true,
+      bootstrapLease: 3_000,
+      dataDir,
+    });
     await using a = await LiveNode.start('a', schema, found(server.url));
     await using b = await LiveNode.start('b', schema, found(server.url));
     for (const [n, node] of [server, a, b].entries()) await write(node, n);
