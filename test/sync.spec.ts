@@ -364,7 +364,7 @@ describe('refusals', () => {
     a.peers.add(twin.url);
     a.peers.add(other.url);
     await eventually('both are refused', () => a.mesh.status().peers.every(({ state }) => state === 'paused'));
-    expect(a.mesh.status().peers.map(({ last_error }) => last_error?.code)).toEqual(['other_node', 'forbidden']);
+    expect(a.mesh.status().peers.map(({ last_error }) => last_error?.code)).toEqual(['other_node', 'other_room']);
     await expect(a.mesh.exchange.hello({ protocol: 1 })).rejects.toMatchObject({ code: 'bad_request' });
   });
 });

@@ -49,14 +49,15 @@ export class Self {
     return hello.instance === this.#instance;
   }
 
-  /** @throws Problem `other_protocol`, `forbidden` (another room), `other_node` (our id, but not us) */
+  /** @throws Problem `other_protocol`, `other_room`, `other_node` (our id, but not us) */
   check(hello: Hello): void {
     const { store, room } = this.options;
     if (hello.protocol !== protocolVersion) throw otherProtocol(hello.protocol);
     if (hello.room !== room) {
       throw new Problem(
-        'forbidden',
-        'The nodes are of different rooms. Set the same P2P_ROOM on both, or leave them apart.',
+        'other_room',
+        `The nodes are of different rooms, ${JSON.stringify(room)} and ${JSON.stringify(hello.room.slice(0, 63))}. ` +
+          'Set the same P2P_ROOM on both, or leave them apart.',
       );
     }
     if (hello.node_id === store.identity.nodeId && !this.is(hello)) throw otherNode(hello.node_id);
