@@ -60,9 +60,9 @@ function draft(random: Random, name: string): Draft {
     column('t', 'text', random.chance(0.1)),
     ...(random.chance(0.3) ? [column('x', random.pick(types))] : []),
   ];
-  const strategy = random.chance(0.65)
+  const strategy = random.chance(0.5)
     ? 'last-write-wins'
-    : random.pick(['merge-fields', 'merge-fields', 'first-write-wins', 'node-priority'] as const);
+    : random.pick(['merge-fields', 'merge-fields', 'first-write-wins', 'first-write-wins', 'node-priority'] as const);
   return { name, columns, key, keys: [], references: [], checks: random.times(0, 1, () => check(random)), strategy };
 }
 

@@ -1,5 +1,5 @@
 import type * as Core from '@pgmesh/core';
-import type { RowVersion } from '@pgmesh/core';
+import type { Fields, RowVersion } from '@pgmesh/core';
 import { byRank, decide, type Entrant, entrant, isReferenceMet, takes } from './rule';
 import { type Row, type Schema, tableOf, valuesOf } from './schema';
 import type { Written } from './site';
@@ -47,7 +47,7 @@ export class SimulatedNode {
     for (const { table, key, row } of changes) {
       const place = placeOf({ table, key });
       if (row === null) shown.delete(place);
-      else shown.set(place, { table, key, row, stamp: 0, origin: this.origin });
+      else shown.set(place, { table, key, row, stamp: 0, origin: this.origin, inserted: [0, this.origin] });
     }
     if (faultOf(this.schema, shown) !== null) return null;
     return changes.map(({ table, key, row }, i) => {
@@ -56,7 +56,8 @@ export class SimulatedNode {
       const stamp = Math.max(now + (together ? 0 : i), (this.core.highestStamp(state) ?? 0) + 1);
       const { origin, priority } = this;
       const past = this.core.pastOfWrite(state, origin);
-      this.states.set(place, [{ stamp, origin, priority, past, deleted: row === null, image: row }]);
+      const fields = row && this.fieldsOfWrite(table, place);
+      this.states.set(place, [{ stamp, origin, priority, past, deleted: row === null, image: row, fields }]);
       this.enter(table, key);
       this.parked.delete(place);
       this.written.add(place);
@@ -65,6 +66,13 @@ export class SimulatedNode {
       else this.standing.delete(place);
       return { table, key: [key], stamp, origin };
     });
+  }
+
+  /** Where the older row stands, a write of one that stands keeps its age. */
+  private fieldsOfWrite(table: string, place: Place): Fields | null {
+    const { key, strategy } = tableOf(this.schema, table);
+    const stood = this.standing.get(place);
+    return stood && strategy === 'first-write-wins' ? { [key[0]!]: { at: stood.inserted } } : null;
   }
 
   /** Takes what another node knows of some rows, and settles. */
