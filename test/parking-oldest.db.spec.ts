@@ -68,9 +68,7 @@ describe('Where the first write wins in a table', () => {
       await a.sql(`UPDATE users SET name = 'of a'`);
       await b.sql(`UPDATE users SET name = 'of b'`);
       await together(a, b);
-      const [{ id, winner }] = (await a.store.conflicts.list({ limit: 1 })).conflicts as [
-        { id: number; winner: { stamp: number; origin: string } },
-      ];
+      const { id, winner } = (await a.store.conflicts.list({ limit: 1 })).conflicts[0]!;
       await a.store.conflicts.resolve(id, { version: { stamp: winner.stamp, origin: winner.origin } });
       await together(a, b);
       expect(await idsOf(b)).toEqual([1]);

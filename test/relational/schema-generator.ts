@@ -8,7 +8,9 @@ import {
   type Part,
   type ReferenceRule,
   type Row,
+  type RuleChange,
   type Schema,
+  type Strategy,
   type Table,
 } from './schema';
 
@@ -60,10 +62,25 @@ function draft(random: Random, name: string): Draft {
     column('t', 'text', random.chance(0.1)),
     ...(random.chance(0.3) ? [column('x', random.pick(types))] : []),
   ];
-  const strategy = random.chance(0.5)
-    ? 'last-write-wins'
-    : random.pick(['merge-fields', 'merge-fields', 'first-write-wins', 'first-write-wins', 'node-priority'] as const);
-  return { name, columns, key, keys: [], references: [], checks: random.times(0, 1, () => check(random)), strategy };
+  return {
+    name,
+    columns,
+    key,
+    keys: [],
+    references: [],
+    checks: random.times(0, 1, () => check(random)),
+    strategy: strategy(random),
+  };
+}
+
+function strategy(random: Random): Strategy {
+  if (random.chance(0.5)) return 'last-write-wins';
+  return random.pick(['merge-fields', 'merge-fields', 'first-write-wins', 'first-write-wins', 'node-priority']);
+}
+
+/** Some table's conflicts are decided otherwise. */
+export function ruleChange(random: Random, { tables }: Schema): RuleChange {
+  return { table: random.pick(tables).name, strategy: strategy(random) };
 }
 
 const int = (row: Row, name: string) => (row[name] == null ? null : Number(row[name]));

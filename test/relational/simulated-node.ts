@@ -33,7 +33,7 @@ export class SimulatedNode {
 
   constructor(
     private readonly core: Parts,
-    private readonly schema: Schema,
+    public schema: Schema,
     readonly origin: string,
     private readonly priority: number,
   ) {}
@@ -95,6 +95,14 @@ export class SimulatedNode {
     const written = new Set(this.written);
     this.written.clear();
     this.settle(new Set(), written);
+  }
+
+  /** Decides conflicts otherwise from now on: rows with several versions, and all that are parked, are judged anew. */
+  follow(schema: Schema): void {
+    this.schema = schema;
+    const open = [...this.states].filter(([, state]) => state.length > 1).map(([place]) => place);
+    for (const place of open) this.enter(place.slice(0, place.indexOf(' ')), place.slice(place.indexOf(' ') + 1));
+    this.settle(new Set([...open, ...this.parked.keys()]), new Set());
   }
 
   private enter(table: string, key: string): void {
