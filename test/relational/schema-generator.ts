@@ -30,7 +30,9 @@ type Draft = { -readonly [Name in keyof Table]: Table[Name] extends readonly (in
 export function generateSchema(random: Random): Schema {
   const tables = random.times(2, 4, () => 0).map((_, i) => draft(random, `t${i + 1}`));
   for (const table of tables) {
-    for (const [i, make] of random.times(0, 2, () => random.pick(keyKinds)).entries()) {
+    // Where the older row stands, there is something to stand for.
+    const least = table.strategy === 'first-write-wins' ? 1 : 0;
+    for (const [i, make] of random.times(least, 2, () => random.pick(keyKinds)).entries()) {
       table.keys.push(make(random, table, `${table.name}_key${i + 1}`));
     }
   }
