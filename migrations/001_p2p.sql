@@ -35,6 +35,8 @@ CREATE TABLE p2p.tracked_table (
   conflicts   bigint      NOT NULL DEFAULT 0,
   -- How many versions of a row p2p.history_<id> keeps with their images; 0: there is no such table (libs/store/src/sql/history.sql).
   max_versions integer    NOT NULL DEFAULT 0,
+  -- Of rows that cannot stand beside each other the older stands: by the rules for the table (libs/core: isOldestFirst).
+  oldest_first boolean    NOT NULL DEFAULT false,
   -- Whether the rows that were there before the history have their first entry in it.
   seeded      boolean     NOT NULL DEFAULT false,
   tracked_at  timestamptz NOT NULL DEFAULT now()

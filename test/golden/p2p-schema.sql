@@ -134,6 +134,7 @@ TABLE tracked_table
   backfilled boolean NOT NULL DEFAULT false
   conflicts bigint NOT NULL DEFAULT 0
   max_versions integer NOT NULL DEFAULT 0
+  oldest_first boolean NOT NULL DEFAULT false
   seeded boolean NOT NULL DEFAULT false
   tracked_at timestamp with time zone NOT NULL DEFAULT now()
   PRIMARY KEY (id)

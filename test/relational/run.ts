@@ -1,7 +1,7 @@
 import { Random } from '../convergence/random';
 import { pull } from '../support/store-node';
 import { generateHistory, type Step } from './history';
-import type { Schema } from './schema';
+import { ruledBy, type Schema } from './schema';
 import { generateSchema } from './schema-generator';
 import { Site, type Written } from './site';
 import { readState } from './state';
@@ -50,8 +50,10 @@ export class World implements AsyncDisposable {
         const problems = await this.take(schema, step, acknowledged);
         if (problems.length > 0) return problems.map((problem) => `${problem} (after ${JSON.stringify(step)})`);
       }
+      const last = steps.reduce((ruled, step) => (step.do === 'rule' ? ruledBy(ruled, step.change) : ruled), schema);
+      for (const site of sites) await site.follow(last);
       await this.heal();
-      const problems = await this.verify(schema, acknowledged);
+      const problems = await this.verify(last, acknowledged);
       return [...problems, ...sites.flatMap(({ id, errors }) => errors.map((error) => `${id}: ${error.stack}`))];
     } catch (error) {
       return [`${(error as Error).stack} ${JSON.stringify(error)}`];
@@ -70,10 +72,13 @@ export class World implements AsyncDisposable {
       case 'decide':
         await sites[step.node]!.decide(step.nth, step.n);
         return [];
+      case 'rule':
+        await sites[step.node]!.change(step.change);
+        return [];
       case 'settle': {
         const site = sites[step.node]!;
         await site.store.settleParked();
-        return verifyRule(site.id, schema, await readState(site, schema));
+        return verifyRule(site.id, site.schema, await readState(site, schema));
       }
     }
   }

@@ -8,7 +8,9 @@ import {
   type Part,
   type ReferenceRule,
   type Row,
+  type RuleChange,
   type Schema,
+  type Strategy,
   type Table,
 } from './schema';
 
@@ -28,7 +30,9 @@ type Draft = { -readonly [Name in keyof Table]: Table[Name] extends readonly (in
 export function generateSchema(random: Random): Schema {
   const tables = random.times(2, 4, () => 0).map((_, i) => draft(random, `t${i + 1}`));
   for (const table of tables) {
-    for (const [i, make] of random.times(0, 2, () => random.pick(keyKinds)).entries()) {
+    // Where the older row stands, there is something to stand for.
+    const least = table.strategy === 'first-write-wins' ? 1 : 0;
+    for (const [i, make] of random.times(least, 2, () => random.pick(keyKinds)).entries()) {
       table.keys.push(make(random, table, `${table.name}_key${i + 1}`));
     }
   }
@@ -60,10 +64,25 @@ function draft(random: Random, name: string): Draft {
     column('t', 'text', random.chance(0.1)),
     ...(random.chance(0.3) ? [column('x', random.pick(types))] : []),
   ];
-  const strategy = random.chance(0.65)
-    ? 'last-write-wins'
-    : random.pick(['merge-fields', 'merge-fields', 'first-write-wins', 'node-priority'] as const);
-  return { name, columns, key, keys: [], references: [], checks: random.times(0, 1, () => check(random)), strategy };
+  return {
+    name,
+    columns,
+    key,
+    keys: [],
+    references: [],
+    checks: random.times(0, 1, () => check(random)),
+    strategy: strategy(random),
+  };
+}
+
+function strategy(random: Random): Strategy {
+  if (random.chance(0.5)) return 'last-write-wins';
+  return random.pick(['merge-fields', 'merge-fields', 'first-write-wins', 'first-write-wins', 'node-priority']);
+}
+
+/** Some table's conflicts are decided otherwise. */
+export function ruleChange(random: Random, { tables }: Schema): RuleChange {
+  return { table: random.pick(tables).name, strategy: strategy(random) };
 }
 
 const int = (row: Row, name: string) => (row[name] == null ? null : Number(row[name]));

@@ -43,6 +43,14 @@ export interface ReferenceRule {
   readonly full: boolean;
 }
 
+export type Strategy = 'last-write-wins' | 'first-write-wins' | 'node-priority' | 'merge-fields';
+
+/** How a table's conflicts are decided from now on. */
+export interface RuleChange {
+  readonly table: string;
+  readonly strategy: Strategy;
+}
+
 export interface Table {
   readonly name: string;
   readonly columns: readonly Column[];
@@ -50,7 +58,7 @@ export interface Table {
   readonly keys: readonly KeyRule[];
   readonly references: readonly ReferenceRule[];
   readonly checks: readonly Condition[];
-  readonly strategy: 'last-write-wins' | 'first-write-wins' | 'node-priority' | 'merge-fields';
+  readonly strategy: Strategy;
 }
 
 export interface Schema {
@@ -58,6 +66,11 @@ export interface Schema {
   /** By how many microseconds the clock of each node is ahead. */
   readonly skew: readonly number[];
   readonly priority: readonly number[];
+}
+
+/** The schema once a rule is another. */
+export function ruledBy(schema: Schema, { table, strategy }: RuleChange): Schema {
+  return { ...schema, tables: schema.tables.map((one) => (one.name === table ? { ...one, strategy } : one)) };
 }
 
 export const tableOf = ({ tables }: Schema, name: string) => tables.find((table) => table.name === name)!;

@@ -1,8 +1,8 @@
 import { PostgresStore } from '@pgmesh/store';
-import { rulesOf } from '@pgmesh/core';
+import { type Rules, rulesOf } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { createDatabase, type TestDatabase } from '../support/database';
-import { ddlOf, type Schema } from './schema';
+import { ddlOf, type RuleChange, ruledBy, type Schema } from './schema';
 
 /** A write that a node has acknowledged: the version of a row, by its name. */
 export interface Written {
@@ -18,6 +18,7 @@ export class Site implements AsyncDisposable {
   /** What the store has reported besides. */
   readonly errors: Error[] = [];
   private opened: PostgresStore | null = null;
+  private ruled: Schema | null = null;
 
   private constructor(
     readonly id: string,
@@ -33,19 +34,24 @@ export class Site implements AsyncDisposable {
     return this.opened;
   }
 
+  /** The schema with the rules that are in force here. */
+  get schema(): Schema {
+    if (!this.ruled) throw new Error(`${this.id} has no schema yet`);
+    return this.ruled;
+  }
+
   /** Begins anew with other tables. */
   async take(schema: Schema, place: number): Promise<void> {
     await this.opened?.close();
     await this.db.pool.query(`DROP SCHEMA IF EXISTS p2p CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public`);
     await this.db.pool.query(ddlOf(schema));
-    const rules = rulesOf(schema.tables.map(({ name, strategy }) => ({ table: name, strategy })));
-    if (!rules.ok) throw new Error(rules.problems.join(' '));
+    this.ruled = schema;
     this.opened = await PostgresStore.open({
       url: this.db.url,
       nodeId: this.id,
       tables: ['*'],
       priority: schema.priority[place]!,
-      rules: rules.rules,
+      rules: rulesIn(schema),
       onError: (error) => this.errors.push(error),
     });
     const skew = schema.skew[place]!;
@@ -56,8 +62,20 @@ export class Site implements AsyncDisposable {
     );
   }
 
+  /** Decides conflicts otherwise from now on. */
+  async follow(schema: Schema): Promise<void> {
+    const same = this.schema.tables.every(({ strategy }, i) => strategy === schema.tables[i]!.strategy);
+    this.ruled = schema;
+    if (!same) await this.store.setRules(rulesIn(schema));
+  }
+
+  change(rule: RuleChange): Promise<void> {
+    return this.follow(ruledBy(this.schema, rule));
+  }
+
   /** Forgets all rows, and that there ever were any. */
-  async clear({ tables }: Schema): Promise<void> {
+  async clear(schema: Schema): Promise<void> {
+    const { tables } = schema;
     const ids = await this.db.sql<{ id: number }>('SELECT id FROM p2p.tracked_table');
     const emptied = [...tables.map(({ name }) => name), ...ids.map(({ id }) => `p2p.meta_${id}`)];
     const own = ['position', 'parked', 'conflict', 'sweep', 'unversioned'].map((name) => `p2p.${name}`);
@@ -65,6 +83,7 @@ export class Site implements AsyncDisposable {
       `BEGIN; SET LOCAL session_replication_role = replica; SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true);
        ${[...emptied, ...own].map((name) => `DELETE FROM ${name};`).join(' ')} COMMIT`,
     );
+    await this.follow(schema);
     this.errors.length = 0;
   }
 
@@ -123,6 +142,12 @@ export class Site implements AsyncDisposable {
     await this.opened?.close();
     await this.db[Symbol.asyncDispose]();
   }
+}
+
+function rulesIn({ tables }: Schema): Rules {
+  const rules = rulesOf(tables.map(({ name, strategy }) => ({ table: name, strategy })));
+  if (!rules.ok) throw new Error(rules.problems.join(' '));
+  return rules.rules;
 }
 
 /** Integrity, and values out of range: what a generated statement may well run into. Everything else is an error of ours. */

@@ -1,7 +1,6 @@
 import {
   type DigestedForm,
   defaultRules,
-  keepsFields,
   type MaxVersions,
   noVersions,
   type References,
@@ -9,6 +8,7 @@ import {
   type Slot,
 } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
+import { isDeepStrictEqual } from 'node:util';
 import { type Crowd, crowdFinding } from './apply/crowd';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
@@ -149,13 +149,7 @@ export class PostgresStore {
     await shapes.refresh();
     for (const shape of shapes.all) if (!chosen.some(({ oid }) => oid === shape.oid)) await untrack(pool, shape);
     for (const { oid, name } of chosen) {
-      const shape = await track(
-        pool,
-        identity,
-        oid,
-        (table) => judge.keepsFields(table),
-        options.maxVersions ?? noVersions,
-      );
+      const shape = await track(pool, identity, oid, judge.keeps, options.maxVersions ?? noVersions);
       await backfill(pool, identity, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows`));
       if (await needsSeed(pool, shape)) {
         await seedHistory(pool, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows into the history`));
@@ -259,12 +253,13 @@ export class PostgresStore {
   }
 
   private async changeRules(rules: Rules): Promise<void> {
-    const before = this.rules;
+    const { judge } = this.rulebook;
+    const before = new Map(this.shapes.all.map((shape) => [shape.oid, judge.keeps(shape)]));
     await this.rulebook.set(rules, this.shapes, async () => {
-      for (const { oid, schema, table } of this.shapes.all) {
-        const name = `${schema}.${table}`;
-        if (keepsFields(before, name) !== keepsFields(rules, name)) await this.upkeep.track(oid);
+      for (const shape of this.shapes.all) {
+        if (!isDeepStrictEqual(before.get(shape.oid), judge.keeps(shape))) await this.upkeep.track(shape.oid);
       }
+      await this.shapes.refresh();
     });
   }
 

@@ -62,6 +62,8 @@ export interface TableShape {
   readonly history: string;
   /** How many of a row's last versions are kept with their images. */
   readonly maxVersions: number;
+  /** Of rows that cannot stand beside each other the older stands (libs/core: isOldestFirst); its versions then bear their rows' age. */
+  readonly oldestFirst: boolean;
   readonly key: readonly KeyColumn[];
   /** All columns that are sent, the key's first. */
   readonly columns: readonly Column[];
@@ -119,7 +121,7 @@ export async function readShapes(db: Queryable, id: number | null = null): Promi
     Omit<TableShape, 'relation' | 'meta' | 'history' | 'key' | 'columns' | 'form'>
   >(
     `SELECT t.id, t.relation::oid::int8 AS oid, format('%I.%I', n.nspname, c.relname) AS name,
-       n.nspname AS schema, c.relname AS table, t.max_versions AS "maxVersions",
+       n.nspname AS schema, c.relname AS table, t.max_versions AS "maxVersions", t.oldest_first AS "oldestFirst",
        ${fingerprintOf('c.oid')} AS fingerprint
      FROM p2p.tracked_table AS t JOIN pg_class AS c ON c.oid = t.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
      WHERE $1::int4 IS NULL OR t.id = $1 ORDER BY t.name`,

@@ -3,7 +3,7 @@ import { type Hello, Problem, protocolVersion, toWireKnowledge, toWirePosition }
 import { formatRules } from '@pgmesh/core';
 import { otherNode, otherProtocol } from './incoming';
 import type { Store } from './ports';
-import { formsFor, type ToldTables } from './told-tables';
+import { constraintsFor, formsFor, type ToldTables } from './told-tables';
 
 export interface SelfOptions {
   readonly store: Store;
@@ -35,6 +35,8 @@ export class Self {
       tables: [...tables],
       digests: tables.map((table) => forms.get(table)?.digest ?? ''),
       forms: formsFor(forms, told),
+      constraint_digests: tables.map((table) => forms.get(table)?.constraintsDigest ?? ''),
+      constraints: constraintsFor(forms, told),
       rules: formatRules(store.rules),
       sequences: store.slot,
       url: url(),

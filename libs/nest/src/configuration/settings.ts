@@ -336,7 +336,8 @@ export const settings = {
       'Which of several concurrent versions stands: a strategy for all tables, and others for single tables (`table=strategy`) or ' +
       'for the rows whose key begins so (`table:prefix=strategy`). The strategies: `last-write-wins`, `first-write-wins`, ' +
       '`node-priority` (by P2P_PRIORITY of the writer), `merge-fields` (the newest write of each field), `custom(name)` (a function of P2P_RESOLVERS) and ' +
-      '`manual` (the last write stands until somebody decides). The same on all nodes.',
+      '`manual` (the last write stands until somebody decides). Where the first write wins in a whole table, the older of two rows with ' +
+      'one unique key stands, elsewhere the one that was written last. The same on all nodes.',
     example: 'last-write-wins, orders=node-priority',
   },
   resolversFile: {

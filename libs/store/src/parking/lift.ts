@@ -320,12 +320,6 @@ export function withMeta({ rows, table }: Lift): string {
   return `${rows} AS l JOIN ${table.meta} AS m ON ${keysEqual(table, inMeta('m'), inData('l'))}`;
 }
 
-/** The ranks of rows, the highest first: by version, then by key. */
-export function byRank(shape: TableShape, meta: string): string {
-  const keys = shape.key.map((column, i) => `${meta}.key${i + 1} USING OPERATOR(${column.after})`);
-  return [`${meta}.stamp DESC`, `${meta}.origin DESC`, ...keys].join(', ');
-}
-
 /** As the table has them, but of the types under domains and without lengths: whatever came can lie here. */
 const columnsQuery = `
   WITH RECURSIVE base AS (
