@@ -1,6 +1,8 @@
 import { clashOf, formatCursor, type Position, type Rules, type SlotClash } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
+import { PeerComparison, summaryOf } from './compare/peer-comparison';
+import type { CompareOptions, ComparedPeer } from './compare/result';
 import { type Failure, failureOf } from './failure';
 import type { LinkContext, Session } from './link-context';
 import { PausedTables } from './paused-tables';
@@ -9,7 +11,7 @@ import { PullLoop } from './pull';
 import { PushLoop } from './push';
 import { addRounds, type RoundResult } from './round';
 import { rulesDiffer } from './rules-differ';
-import type { LinkState, LinkStatus } from './status';
+import type { LastCompared, LinkState, LinkStatus } from './status';
 import { Wakeup } from './wakeup';
 
 /** Our side of the connection to one peer: greets it, then pulls and pushes until something fails, and begins anew. */
@@ -32,6 +34,7 @@ export class Link {
   #rulesDiffer: LinkStatus['rules_differ'] = [];
   #clash: SlotClash | null = null;
   #compared: readonly [ours: Rules, theirs: string] | null = null;
+  #lastCompared: LastCompared | null = null;
 
   constructor(
     private readonly context: LinkContext,
@@ -127,6 +130,25 @@ export class Link {
     return addRounds(...(await rounds));
   }
 
+  /** Compares our rows with the peer's, and repairs what differs where that is asked for. */
+  async compare(
+    tables: readonly string[] | undefined,
+    options: CompareOptions,
+    signal: AbortSignal,
+  ): Promise<ComparedPeer> {
+    const epoch = this.#nodeId === null ? undefined : this.context.neighbours.get(this.#nodeId)?.epoch;
+    if (!this.isLive || this.#nodeId === null || epoch === undefined) {
+      const detail = `The link to ${this.#name} is not live (${this.#state}): GET /p2p/peers says why.`;
+      return { peer: this.#name, tables: [], error: { code: 'unavailable', detail } };
+    }
+    const peer = { nodeId: this.#nodeId, url: this.#url, epoch };
+    const exchange = (): Promise<unknown> => this.syncNow();
+    const comparison = new PeerComparison(this.context, peer, this.#tables.list(), exchange, options);
+    const compared = await comparison.run(tables, AbortSignal.any([signal, this.#stopping.signal]));
+    if (tables === undefined && compared.error === null) this.#lastCompared = summaryOf(compared, this.context.clock());
+    return compared;
+  }
+
   status(): LinkStatus {
     const { clock } = this.context;
     const pending = this.#push.pendingSince;
@@ -144,6 +166,7 @@ export class Link {
       failures: this.#failures,
       rules_differ: this.#rulesDiffer,
       sequences: slot && { ...slot, clash: clashOf(this.context.store.slot, slot) },
+      compared: this.#lastCompared,
       paused_tables: this.#tables.list(),
     };
   }

@@ -1,4 +1,5 @@
 export * from './codec';
+export * from './digest';
 export * from './exchange';
 export * from './frame';
 export * from './protocol';

@@ -85,6 +85,8 @@ export async function startNode(
     batch: configuration.batchSize,
     timeout: configuration.timeout,
     retries: configuration.maxRetries,
+    verifyInterval: configuration.verifyInterval,
+    verifyRepair: configuration.verifyRepair,
     secret: configuration.secret,
     ca: configuration.caFile === undefined ? null : readCertificates(configuration.caFile),
     warn,
