@@ -58,7 +58,17 @@ function tell(line: Line): void {
   else if (line.type === 'table') for (const text of linesOf(line)) console.log(text);
 }
 
-function linesOf({ peer, table, state, detail, rows, differ, repaired, unsettled, keys }: Line & { type: 'table' }): string[] {
+function linesOf({
+  peer,
+  table,
+  state,
+  detail,
+  rows,
+  differ,
+  repaired,
+  unsettled,
+  keys,
+}: Line & { type: 'table' }): string[] {
   const name = `${peer}  ${table}`;
   if (state !== 'compared') return [`${name}  not compared (${state}): ${detail}`];
   const parts = [
@@ -71,5 +81,9 @@ function linesOf({ peer, table, state, detail, rows, differ, repaired, unsettled
     const left = row.repaired ? 'repaired' : (row.detail ?? 'left as it is');
     return `  ${row.key.join(', ')}: ${row.how.replace('_', ' ')}, ${left}`;
   });
-  return [`${name}  ${parts.join(', ')}`, ...some, ...(differ > some.length ? [`  and ${differ - some.length} more`] : [])];
+  return [
+    `${name}  ${parts.join(', ')}`,
+    ...some,
+    ...(differ > some.length ? [`  and ${differ - some.length} more`] : []),
+  ];
 }

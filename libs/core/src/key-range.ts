@@ -15,9 +15,9 @@ export type DigestRange = KeyRange &
 /** A part of a range, from a key on (null: from the range's own beginning) to the next part's. */
 export interface DigestPart {
   readonly from: readonly string[] | null;
-  /** With tombstones. */
+  /** Of which there is something: with tombstones and parked rows. */
   readonly rows: number;
-  /** Without. */
+  /** Of these, rows that the table has. */
   readonly live: number;
   readonly digest: string;
 }

@@ -50,7 +50,8 @@ export function remedyOf(ours: HeldRow, theirs: HeldRow, us: Comparer, them: Com
   if (mine === null || other === null) return 'none';
   if (isForged(mine, theirs, them)) return 'write';
   if (!isSameVersion(ours, theirs) || isForged(other, ours, us)) return 'none';
-  if (ours.value === theirs.value) return isOtherUnderItsName(ours, theirs) && us.nodeId < them.nodeId ? 'write' : 'none';
+  if (ours.value === theirs.value)
+    return isOtherUnderItsName(ours, theirs) && us.nodeId < them.nodeId ? 'write' : 'none';
   // A row that rules have made, or that one of both cannot show, is nobody's write.
   if (mine.composed || other.composed || mine.deleted !== other.deleted) return 'none';
   return ours.untouched && !theirs.untouched ? 'affirm' : 'write';

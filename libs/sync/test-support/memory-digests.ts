@@ -32,7 +32,11 @@ export class MemoryDigests implements RowDigests {
   }
 
   async held({ table }: Pick<Comparison, 'table'>, keys: readonly (readonly string[])[]) {
-    const rows = new Map(this.table(table).rows().map((row) => [row.key[0], row]));
+    const rows = new Map(
+      this.table(table)
+        .rows()
+        .map((row) => [row.key[0], row]),
+    );
     const absent = { digest: '', value: null, version: null, untouched: false };
     return { snapshot: this.snapshot(), rows: keys.map((key) => rows.get(key[0]!) ?? { key, ...absent }) };
   }
@@ -41,7 +45,11 @@ export class MemoryDigests implements RowDigests {
     return this.table(table).open(keys.map(([key]) => key!));
   }
 
-  async settle({ table }: Pick<Comparison, 'table'>, remedies: Parameters<RowDigests['settle']>[1], meanwhile = async () => {}) {
+  async settle(
+    { table }: Pick<Comparison, 'table'>,
+    remedies: Parameters<RowDigests['settle']>[1],
+    meanwhile = async () => {},
+  ) {
     await meanwhile();
     for (const { key } of remedies) this.table(table).rewrite(key[0]!);
     return remedies.length;
@@ -61,10 +69,18 @@ export class MemoryDigests implements RowDigests {
 
   #digest(all: readonly HeldRow[], range: DigestRange): DigestedRange {
     const rows = all.filter((row) => this.#isIn(row, range));
-    if (range.by === 'rows') return { rows: rows.map((row) => ({ key: row.key, digest: row.digest, gone: isGone(row) })) };
+    if (range.by === 'rows')
+      return { rows: rows.map((row) => ({ key: row.key, digest: row.digest, gone: isGone(row) })) };
     if (range.by === 'at') {
       const part = (row: HeldRow) => range.at.filter(([bound]) => !this.before(row.key[0]!, bound!)).length;
-      return { parts: [range.from, ...range.at].map((from, i) => partOf(from, rows.filter((row) => part(row) === i))) };
+      return {
+        parts: [range.from, ...range.at].map((from, i) =>
+          partOf(
+            from,
+            rows.filter((row) => part(row) === i),
+          ),
+        ),
+      };
     }
     const size = Math.max(1, Math.ceil(rows.length / range.parts));
     const count = Math.max(1, Math.ceil(rows.length / size));

@@ -1,4 +1,4 @@
-import { Controller, Get, HttpCode, Param, Post, Query, Req, Res, UseFilters } from '@nestjs/common';
+import { Controller, Get, Param, Post, Query, Req, Res, UseFilters } from '@nestjs/common';
 import { ApiBody, ApiOperation, ApiParam, ApiProduces, ApiQuery, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
@@ -38,7 +38,8 @@ export class VerifyController {
   @Post('verify')
   @ApiOperation({
     summary: 'Compares rows with a peer, or with all that are live, and repairs what differs where that is asked for',
-    description: 'JSON lines as it goes on: `progress`, a `table` when it was compared, a `peer` when all of its tables were.',
+    description:
+      'JSON lines as it goes on: `progress`, a `table` when it was compared, a `peer` when all of its tables were.',
   })
   @ApiBody({ schema: { example: { peer: 'node2', table: 'products', repair: true } } })
   @ApiProduces('application/x-ndjson')
@@ -67,7 +68,11 @@ export class VerifyController {
 
   @Get('table/:table/digest')
   @ApiParam({ name: 'table', example: 'public.products', description: 'With its schema, or in public' })
-  @ApiQuery({ name: 'from', required: false, description: 'The first key of the range: plain text, or a JSON array of texts' })
+  @ApiQuery({
+    name: 'from',
+    required: false,
+    description: 'The first key of the range: plain text, or a JSON array of texts',
+  })
   @ApiQuery({ name: 'to', required: false, description: 'The first key behind the range' })
   @ApiQuery({ name: 'parts', required: false, schema: { type: 'integer', minimum: 1, maximum: 64, default: 16 } })
   @ApiOperation({ summary: "Digests of a table's rows and versions, over ranges [from, to) of its primary key" })
@@ -86,7 +91,7 @@ export class VerifyController {
       from: part.from,
       to: i + 1 < parts.length ? parts[i + 1]!.from : to,
       rows: part.live,
-      tombstones: part.rows - part.live,
+      others: part.rows - part.live,
       digest: part.digest,
     }));
     return { table: table.replace(/^public\./, ''), node_id: store.identity.nodeId, columns, order, ranges };

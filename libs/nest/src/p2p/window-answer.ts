@@ -6,7 +6,12 @@ import { pipeline } from 'node:stream/promises';
 import { leaving } from '../http/patience';
 
 /** Answers with a window. It is a stream, none of it is held. */
-export async function answerWindow(served: Served, request: Request, response: Response, timeout: number): Promise<void> {
+export async function answerWindow(
+  served: Served,
+  request: Request,
+  response: Response,
+  timeout: number,
+): Promise<void> {
   const encoding = chooseEncoding(request.headers['accept-encoding'], request.socket.remoteAddress, served.rows);
   response.status(200).setHeader('content-type', windowContentType);
   if (encoding !== 'identity') response.setHeader('content-encoding', encoding);

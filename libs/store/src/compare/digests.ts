@@ -92,7 +92,9 @@ export class PostgresDigests {
         shape,
         remedies.map(({ key }) => key),
       );
-      return captureLate(this.connections.ordinary, this.identity, shape, columns, remedies, meanwhile).catch(asProblem);
+      return captureLate(this.connections.ordinary, this.identity, shape, columns, remedies, meanwhile).catch(
+        asProblem,
+      );
     });
     if (settled > 0) this.changed();
     return settled;
@@ -129,7 +131,10 @@ export class PostgresDigests {
 
 function assertKeys({ name, key }: TableShape, keys: readonly (readonly string[])[]): void {
   if (keys.every(({ length }) => length === key.length)) return;
-  throw new Problem('bad_request', `A key of ${name} has ${key.length} columns: ${key.map((column) => column.name).join(', ')}.`);
+  throw new Problem(
+    'bad_request',
+    `A key of ${name} has ${key.length} columns: ${key.map((column) => column.name).join(', ')}.`,
+  );
 }
 
 /** Texts that are no values of the key's types. */
@@ -139,8 +144,14 @@ function asProblem(error: unknown): never {
   const state = sqlState(error) ?? '';
   const { message } = error as Error;
   if (waits(state)) {
-    throw new Problem('busy', `Rows that differ are locked by another transaction: ${message}. They are left as they are; compare again.`, {}, { cause: error });
+    throw new Problem(
+      'busy',
+      `Rows that differ are locked by another transaction: ${message}. They are left as they are; compare again.`,
+      {},
+      { cause: error },
+    );
   }
-  if (unreadable.test(state)) throw new Problem('bad_request', `A key cannot be read: ${message}.`, {}, { cause: error });
+  if (unreadable.test(state))
+    throw new Problem('bad_request', `A key cannot be read: ${message}.`, {}, { cause: error });
   throw error;
 }

@@ -67,7 +67,12 @@ export class RangeReader {
     );
     if (rows.length === 0) return [{ from: range.from, rows: 0, live: 0, digest: '' }];
     // Where the other has keys before the first of ours, they belong to our first part.
-    return rows.map(({ rows: count, live, digest, first }, i) => ({ from: i === 0 ? range.from : first, rows: count, live, digest }));
+    return rows.map(({ rows: count, live, digest, first }, i) => ({
+      from: i === 0 ? range.from : first,
+      rows: count,
+      live,
+      digest,
+    }));
   }
 
   private get ordered(): string[] {
@@ -85,7 +90,7 @@ export class RangeReader {
     const meta = inRange(this.order.expressions(inMeta('m')));
     const texts = digestTexts(this.shape, this.columns);
     const ordered = this.ordered.map((sql, i) => `${sql} AS o${i + 1}`).join(', ');
-    return `(SELECT ${texts.key} AS key, ${ordered}, ${wholeDigest(texts)} AS digest, coalesce(${isGone}, false) AS gone
+    return `(SELECT ${texts.key} AS key, ${ordered}, ${wholeDigest(texts)} AS digest, coalesce(${isGone}, false) AS gone, d."p2p.there" AS live
       FROM ${rowsAndVersions(this.shape, { data, meta })})`;
   }
 }
@@ -102,7 +107,7 @@ interface PartRow {
  * A digest over the rows' digests in their own order: what is there twice, or exchanged, does not cancel out as it may in a sum or an XOR, and the order
  * of the keys makes no difference.
  */
-const combined = `count(*) AS rows, count(*) FILTER (WHERE NOT e.gone) AS live,
+const combined = `count(*) AS rows, count(e.live) AS live,
   ${encoded(`substring(sha256(string_agg(e.digest, ''::bytea ORDER BY e.digest)), 1, 16)`)} AS digest`;
 
 /** The parameters of a statement as it is being written. */

@@ -56,7 +56,12 @@ export class AntiEntropy {
       if (signal.aborted || link?.nodeId == null) continue;
       this.#last = link.nodeId;
       const told = (error: { code: string; detail: string }) =>
-        events.emit({ type: 'sync_failed', peer: link.nodeId!, code: error.code, detail: `Comparing rows: ${error.detail}` });
+        events.emit({
+          type: 'sync_failed',
+          peer: link.nodeId!,
+          code: error.code,
+          detail: `Comparing rows: ${error.detail}`,
+        });
       try {
         const { error } = await link.compare(undefined, { repair, repairMost, rest }, signal);
         if (error) told(error);

@@ -8,7 +8,7 @@ export interface DigestSide {
 }
 
 export interface Found {
-  /** Rows of the range, without tombstones: the more of the two. */
+  /** Rows that the tables have in the range: the more of the two. */
   readonly rows: number;
   readonly keys: readonly Key[];
 }
@@ -80,7 +80,14 @@ const inParts = ({ from, to }: KeyRange): DigestRange => ({ from, to, by: 'parts
 const byRow = ({ from, to }: KeyRange): DigestRange => ({ from, to, by: 'rows' });
 
 function cutAs({ from, to }: KeyRange, cut: DigestedRange | undefined): DigestRange {
-  return { from, to, by: 'at', at: partsOf(cut).slice(1).map((part) => part.from!) };
+  return {
+    from,
+    to,
+    by: 'at',
+    at: partsOf(cut)
+      .slice(1)
+      .map((part) => part.from!),
+  };
 }
 
 /** Parts of a range that are not the same on both sides, which are cut alike. */
@@ -105,7 +112,8 @@ function keysThatDiffer(ours: readonly RowDigest[], theirs: readonly RowDigest[]
 }
 
 function partsOf(read: DigestedRange | undefined): readonly DigestPart[] {
-  if (read?.parts === undefined || read.parts.length === 0) throw new Error('A range was asked for in parts and has none');
+  if (read?.parts === undefined || read.parts.length === 0)
+    throw new Error('A range was asked for in parts and has none');
   return read.parts;
 }
 

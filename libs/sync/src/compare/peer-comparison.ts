@@ -45,12 +45,18 @@ export class PeerComparison {
   private async compare(table: string, signal: AbortSignal): Promise<ComparedTable> {
     const { store, neighbours } = this.context;
     const neighbour = neighbours.get(this.peer.nodeId);
-    if (!neighbour?.tables.includes(table)) return { table, state: 'not_shared', detail: `${this.peer.nodeId} does not share it.`, ...nothing };
+    if (!neighbour?.tables.includes(table))
+      return { table, state: 'not_shared', detail: `${this.peer.nodeId} does not share it.`, ...nothing };
     const paused = this.paused.find((one) => one.table === table);
     if (paused) return { table, state: 'paused', detail: paused.reason, ...nothing };
     const columns = columnsInCommon(store, neighbour.told, table);
     if (columns === null) {
-      return { table, state: 'paused', detail: 'It has just been altered; the nodes greet each other anew.', ...nothing };
+      return {
+        table,
+        state: 'paused',
+        detail: 'It has just been altered; the nodes greet each other anew.',
+        ...nothing,
+      };
     }
     const copying = await this.whoCopies(table, columns, signal);
     if (copying !== null) return { table, state: 'copying', detail: copying, ...nothing };
@@ -79,14 +85,18 @@ export class PeerComparison {
       signal,
     );
     const theirs = fromWirePosition(answer.position);
-    return follows(theirs, store.identity.epoch, table) ? null : `${nodeId} does not follow this node's changes of it yet.`;
+    return follows(theirs, store.identity.epoch, table)
+      ? null
+      : `${nodeId} does not follow this node's changes of it yet.`;
   }
 }
 
 /** A comparison of all tables in a few numbers. */
 export function summaryOf({ tables }: ComparedPeer, at: number): LastCompared {
   const sum = (of: 'rows' | 'differ' | 'repaired') => tables.reduce((total, table) => total + table[of], 0);
-  const left = tables.flatMap(({ table, differ, repaired }): [string, number][] => (differ > repaired ? [[table, differ - repaired]] : []));
+  const left = tables.flatMap(({ table, differ, repaired }): [string, number][] =>
+    differ > repaired ? [[table, differ - repaired]] : [],
+  );
   return {
     at: new Date(at).toISOString(),
     rows: sum('rows'),

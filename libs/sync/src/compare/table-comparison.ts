@@ -76,7 +76,12 @@ export class TableComparison {
     const repair = new Repair(this.context, this.other, comparison, check);
     const tried = mayRepair && differing.length > 0;
     if (tried) await options.beforeRepair?.(comparison.table, differing);
-    const left = tried ? await repair.run(differing.map(({ key }) => key), signal) : null;
+    const left = tried
+      ? await repair.run(
+          differing.map(({ key }) => key),
+          signal,
+        )
+      : null;
     const isLeft = (key: Key) => left === null || left.has(key);
     tally.repaired += differing.filter(({ key }) => !isLeft(key)).length;
     for (const pair of differing.slice(0, toldKeys - tally.keys.length)) {
@@ -97,7 +102,10 @@ export class TableComparison {
           const asked = some as Parameters<LinkContext['client']['digest']>[1]['ranges'];
           const answer = await this.ask(table, order, asked, signal);
           if (answer.order !== order || answer.ranges.length !== some.length) {
-            throw new Problem('busy', `The order of the keys of ${table} has just changed on ${this.other.nodeId}. Compare again.`);
+            throw new Problem(
+              'busy',
+              `The order of the keys of ${table} has just changed on ${this.other.nodeId}. Compare again.`,
+            );
           }
           read.push(...answer.ranges);
         }
@@ -133,7 +141,8 @@ function howOf({ ours, theirs }: HeldPair): DifferingRow['how'] {
   if (isMissing(theirs) && !isMissing(ours)) return 'missing_there';
   const [a, b] = [ours.version, theirs.version];
   if (a === null || b === null || a.names !== b.names) return 'version';
-  if (a.deleted !== b.deleted || a.stamp !== b.stamp || a.origin !== b.origin || a.composed !== b.composed) return 'standing';
+  if (a.deleted !== b.deleted || a.stamp !== b.stamp || a.origin !== b.origin || a.composed !== b.composed)
+    return 'standing';
   return ours.value === theirs.value ? 'version' : a.composed ? 'standing' : 'value';
 }
 
