@@ -142,6 +142,7 @@ describe('pgmesh verify', () => {
     await pastCapture(b, 'item', `UPDATE item SET name = 'changed' WHERE id = 10`);
     await eventually('it was repaired', () =>
       a.events.some((event) => event.type === 'rows_differ' && event.repaired === 1),
+      120_000,
     );
     await eventuallyEqual(a, b);
     await eventually('the status says so', async () => {

@@ -142,8 +142,11 @@ export class Link {
       return { peer: this.#name, tables: [], error: { code: 'unavailable', detail } };
     }
     const peer = { nodeId: this.#nodeId, url: this.#url, epoch };
-    const exchange = (): Promise<unknown> => this.syncNow();
-    const comparison = new PeerComparison(this.context, peer, this.#tables.list(), exchange, options);
+    const nudge = (): void => {
+      this.#pull.wake();
+      this.#push.wake();
+    };
+    const comparison = new PeerComparison(this.context, peer, this.#tables.list(), nudge, options);
     const compared = await comparison.run(tables, AbortSignal.any([signal, this.#stopping.signal]));
     if (tables === undefined && compared.error === null) this.#lastCompared = summaryOf(compared, this.context.clock());
     return compared;

@@ -23,7 +23,7 @@ export interface AntiEntropyOptions {
   readonly begins: (peer: string) => boolean;
 }
 
-/** So much of the time is spent resting, as a multiple of what is spent comparing: on both nodes, a tenth of the time of one connection goes into it. */
+/** How long to rest between two ranges of keys, as a multiple of the time that one takes: a tenth of the time of one connection goes into a large table. */
 const rest = 9;
 /**
  * Rows of a table that differ beyond which nothing is repaired unasked: it may be somebody's work that has reached one node and not yet

@@ -17,8 +17,8 @@ export class PeerComparison {
     private readonly peer: OtherNode,
     /** The tables that are kept out of the exchange with it. */
     private readonly paused: readonly PausedTable[],
-    /** Exchanges with it what there is. */
-    private readonly exchange: () => Promise<unknown>,
+    /** Lets the exchange with it look at once whether there is something. */
+    private readonly nudge: () => void,
     private readonly options: CompareOptions,
   ) {}
 
@@ -60,7 +60,7 @@ export class PeerComparison {
     }
     const copying = await this.whoCopies(table, columns, signal);
     if (copying !== null) return { table, state: 'copying', detail: copying, ...nothing };
-    return new TableComparison(this.context, this.peer, columns, this.exchange, this.options).run(table, signal);
+    return new TableComparison(this.context, this.peer, columns, this.nudge, this.options).run(table, signal);
   }
 
   /** A table of which one of both has not all rows yet differs, as it must. */

@@ -49,7 +49,7 @@ export interface CompareOptions {
   readonly repair?: boolean;
   /** Rows of a table up to which that is done; all unless given. */
   readonly repairMost?: number;
-  /** How much of the time is spent resting, as a multiple of that spent working; none unless given. */
+  /** How long to rest between two ranges of keys, as a multiple of the time that the first took; not at all unless given. */
   readonly rest?: number;
   /** Milliseconds after which rows that are still on their way are let go; 30,000 unless given. */
   readonly patience?: number;

@@ -39,8 +39,8 @@ export class RowCheck {
     private readonly context: Pick<LinkContext, 'store' | 'client' | 'links' | 'clock'>,
     private readonly other: OtherNode,
     private readonly comparison: Comparison,
-    /** Exchanges what there is, in both directions. */
-    private readonly exchange: () => Promise<unknown>,
+    /** Lets the exchange look at once whether there is something, in both directions. */
+    private readonly nudge: () => void,
     /** Milliseconds after which rows that are still being written are let go. */
     private readonly patience: number,
   ) {}
@@ -91,7 +91,7 @@ export class RowCheck {
       const open = before.pairs.filter(({ ours, theirs }) => differ(ours, theirs));
       if (open.length === 0) return { differing, unsettled: [] };
       if (clock() > end) return { differing, unsettled: open.map(({ key }) => key) };
-      await this.exchange();
+      this.nudge();
       await pause(wait, signal);
       wait = Math.min(wait * 2, longestPause);
       const look = await this.look(

@@ -36,7 +36,7 @@ export class TableComparison {
     private readonly context: LinkContext,
     private readonly other: OtherNode,
     private readonly columns: readonly string[],
-    private readonly exchange: () => Promise<unknown>,
+    private readonly nudge: () => void,
     private readonly options: CompareOptions,
   ) {}
 
@@ -59,7 +59,7 @@ export class TableComparison {
         for (const some of inBatches(found)) await this.lookAt(comparison, some, signal);
         found = [];
       }
-      await this.rest(performance.now() - begun, signal);
+      if (to !== null) await this.rest(performance.now() - begun, signal);
       from = to;
     } while (from !== null);
     return { table, state: 'compared', detail: null, ...this.tally };
@@ -68,7 +68,7 @@ export class TableComparison {
   /** Rows that differed when they were read, one side after the other. */
   private async lookAt(comparison: Comparison, keys: readonly Key[], signal: AbortSignal): Promise<void> {
     const { tally, options } = this;
-    const check = new RowCheck(this.context, this.other, comparison, this.exchange, this.options.patience ?? patience);
+    const check = new RowCheck(this.context, this.other, comparison, this.nudge, this.options.patience ?? patience);
     const { differing, unsettled } = await check.confirm(keys, signal);
     tally.unsettled += unsettled.length;
     tally.differ += differing.length;
