@@ -140,8 +140,9 @@ describe('pgmesh verify', () => {
     await a.sql(`INSERT INTO item SELECT n, 'item ' || n, n FROM generate_series(1, 100) AS n`);
     await eventuallyEqual(a, b);
     await pastCapture(b, 'item', `UPDATE item SET name = 'changed' WHERE id = 10`);
-    await eventually('it was repaired', () =>
-      a.events.some((event) => event.type === 'rows_differ' && event.repaired === 1),
+    await eventually(
+      'it was repaired',
+      () => a.events.some((event) => event.type === 'rows_differ' && event.repaired === 1),
       120_000,
     );
     await eventuallyEqual(a, b);
