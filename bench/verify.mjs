@@ -60,7 +60,8 @@ async function verify(url, asked = {}) {
 }
 
 const teardown = new Teardown();
-process.once('SIGINT', () => void teardown.end().then(() => process.exit(130)));
+for (const signal of ['SIGINT', 'SIGTERM'])
+  process.once(signal, () => void teardown.end().then(() => process.exit(130)));
 process.once('exit', () => teardown.atExit());
 try {
   const directory = mkdtempSync(join(tmpdir(), 'pgmesh-bench-'));
