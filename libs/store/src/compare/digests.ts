@@ -27,7 +27,8 @@ export interface Comparison {
   readonly byIndex: boolean;
 }
 
-const reading = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY';
+/** A range's rows are joined and sorted in memory; to compile the statement would take longer than to run it. */
+const reading = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL work_mem = '64MB'; SET LOCAL jit = off`;
 
 /** Our rows and their versions as digests, by which nodes are compared; and what is done about those that differ (docs/verify.md). */
 export class PostgresDigests {
