@@ -13,6 +13,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<{
   },
   status: { summary: 'Show how a running node is doing', load: () => import('./status.command.js') },
   peers: { summary: "List a running node's peers", load: () => import('./peers.command.js') },
+  verify: {
+    summary: "Compare a running node's rows with those of its peers, and repair what differs",
+    load: () => import('./verify.command.js'),
+  },
   events: { summary: 'Print what happens in the mesh, as it happens', load: () => import('./events.command.js') },
   detach: {
     summary: 'Remove pgmesh from a database; its tables stay as they are',

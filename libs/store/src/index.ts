@@ -1,4 +1,6 @@
 export type { Resolvers } from './apply/judge';
+export type { Comparison, HeldRows } from './compare/digests';
+export type { RemediedRow } from './compare/late-capture';
 export type { ConflictBook, ConflictDecision, ConflictPage, ConflictQuery } from './conflicts/book';
 export type { ConflictNote, ConflictView, NamedVersion, VersionView } from './conflicts/view';
 export { openPool } from './database';

@@ -13,6 +13,7 @@ import { type Crowd, crowdFinding } from './apply/crowd';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
 import { Judge, type Resolvers } from './apply/judge';
+import { PostgresDigests } from './compare/digests';
 import { ConflictBook } from './conflicts/book';
 import { asItIs } from './as-it-is';
 import { Connections } from './connections';
@@ -103,6 +104,8 @@ export class PostgresStore {
     readonly identity: NodeIdentity,
     readonly feed: PostgresFeed,
     readonly inbox: PostgresInbox,
+    /** For comparing rows with those of other nodes. */
+    readonly digests: PostgresDigests,
     readonly history: PostgresSyncHistory,
     readonly rowHistory: RowHistory,
     readonly peerBook: PostgresPeerBook,
@@ -185,6 +188,13 @@ export class PostgresStore {
       },
       parking: (changed) => store?.noteParking(changed),
     });
+    const digests = new PostgresDigests(
+      connections,
+      identity,
+      shapes,
+      (table, keys) => feed.openRows(table, keys),
+      () => wakeup.ring(),
+    );
     const history = new PostgresSyncHistory(pool);
     const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
@@ -207,6 +217,7 @@ export class PostgresStore {
       identity,
       feed,
       inbox,
+      digests,
       history,
       rowHistory,
       book,

@@ -27,6 +27,15 @@ export type MeshNews =
       readonly tables: Readonly<Record<string, number>>;
     }
   | { readonly type: 'sync_failed'; readonly peer: string; readonly code: string; readonly detail: string }
+  /** Rows of a table were not as the peer has them; of these, `repaired` are by now. */
+  | {
+      readonly type: 'rows_differ';
+      readonly peer: string;
+      readonly table: string;
+      readonly rows: number;
+      readonly differ: number;
+      readonly repaired: number;
+    }
   /** The peer decides conflicts otherwise than this node; an empty list says that it no longer does. */
   | { readonly type: 'rules_differ'; readonly peer: string; readonly differences: readonly RulesDiffer[] }
   /** The peer keeps out other rows of shared tables than this node; an empty list says that it no longer does. */

@@ -1,6 +1,8 @@
 import { clashOf, formatCursor, type Position } from '@pgmesh/core';
 import { type Hello, Problem } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
+import { PeerComparison, summaryOf } from './compare/peer-comparison';
+import type { CompareOptions, ComparedPeer } from './compare/result';
 import { Disagreements } from './disagreements';
 import { type Failure, failureOf } from './failure';
 import type { LinkContext, Session } from './link-context';
@@ -9,7 +11,7 @@ import type { KnownPeer } from './peers';
 import { PullLoop } from './pull';
 import { PushLoop } from './push';
 import { addRounds, type RoundResult } from './round';
-import type { LinkState, LinkStatus } from './status';
+import type { LastCompared, LinkState, LinkStatus } from './status';
 import { Wakeup } from './wakeup';
 
 /** Our side of the connection to one peer: greets it, then pulls and pushes until something fails, and begins anew. */
@@ -30,6 +32,7 @@ export class Link {
   #position: Position | null = null;
   #lastSync: number | null = null;
   #lastError: LinkStatus['last_error'] = null;
+  #lastCompared: LastCompared | null = null;
 
   constructor(
     private readonly context: LinkContext,
@@ -126,6 +129,28 @@ export class Link {
     return addRounds(...(await rounds));
   }
 
+  /** Compares our rows with the peer's, and repairs what differs where that is asked for. */
+  async compare(
+    tables: readonly string[] | undefined,
+    options: CompareOptions,
+    signal: AbortSignal,
+  ): Promise<ComparedPeer> {
+    const epoch = this.#nodeId === null ? undefined : this.context.neighbours.get(this.#nodeId)?.epoch;
+    if (!this.isLive || this.#nodeId === null || epoch === undefined) {
+      const detail = `The link to ${this.#name} is not live (${this.#state}): GET /p2p/peers says why.`;
+      return { peer: this.#name, tables: [], error: { code: 'unavailable', detail } };
+    }
+    const peer = { nodeId: this.#nodeId, url: this.#url, epoch };
+    const nudge = (): void => {
+      this.#pull.wake();
+      this.#push.wake();
+    };
+    const comparison = new PeerComparison(this.context, peer, this.#tables.list(), nudge, options);
+    const compared = await comparison.run(tables, AbortSignal.any([signal, this.#stopping.signal]));
+    if (tables === undefined && compared.error === null) this.#lastCompared = summaryOf(compared, this.context.clock());
+    return compared;
+  }
+
   status(): LinkStatus {
     const { clock } = this.context;
     const pending = this.#push.pendingSince;
@@ -144,6 +169,7 @@ export class Link {
       rules_differ: this.#disagreements.rules,
       constraints_differ: this.#disagreements.constraints,
       sequences: slot && { ...slot, clash: clashOf(this.context.store.slot, slot) },
+      compared: this.#lastCompared,
       paused_tables: this.#tables.list(),
     };
   }

@@ -1,4 +1,16 @@
-import type { DigestedForm, FeedRequest, Knowledge, Position, References, Rules, Slot } from '@pgmesh/core';
+import type {
+  DigestedForm,
+  DigestedRange,
+  DigestRange,
+  FeedRequest,
+  HeldRow,
+  Knowledge,
+  Position,
+  References,
+  Remedy,
+  Rules,
+  Slot,
+} from '@pgmesh/core';
 import type { Frame, WindowFrame } from '@pgmesh/wire';
 
 /** Who we are: the node, and the incarnation of its database, which is the epoch of its feed. */
@@ -52,6 +64,44 @@ export interface Inbox {
   position(node: string): Promise<Position | null>;
   /** How far we have come in every feed. A node of which a first copy is under way is left out: we hold more of it than we say. */
   knowledge(): Promise<Knowledge>;
+}
+
+/** What a table is compared by with another node's: columns that both have, and whether keys are in the order of its index. */
+export interface Comparison {
+  readonly table: string;
+  readonly columns: readonly string[];
+  readonly byIndex: boolean;
+}
+
+/** Our rows and their versions as digests, and what is done about those that another node holds otherwise. Keys are PostgreSQL's text. */
+export interface RowDigests {
+  /** Names the order in which an index has the table's keys: nodes with one name have the same. Null where there is none to go by. */
+  order(table: string): Promise<string | null>;
+  /** @throws Problem `bad_request` for keys that are none of the table's, `not_found` for a table that is not shared */
+  read(comparison: Comparison, ranges: readonly DigestRange[]): Promise<DigestedRange[]>;
+  /** The key at which a range of `rows` rows from `from` on ends; null at the table's end. */
+  endOf(comparison: Comparison, from: readonly string[] | null, rows: number): Promise<readonly string[] | null>;
+  /** How rows are held, in the order of the keys, and the snapshot that showed them so, as `xmax:xip,…`. */
+  held(
+    comparison: Comparison,
+    keys: readonly (readonly string[])[],
+  ): Promise<{ readonly snapshot: string; readonly rows: readonly HeldRow[] }>;
+  /** The rows of these keys, in a window that connects wherever its reader stands and moves nobody. */
+  open(table: string, keys: readonly (readonly string[])[]): Promise<OutgoingWindow>;
+  /**
+   * Gives rows versions of their own as they are, where they are held as `digest` says. `meanwhile` runs when they are locked.
+   * @returns how many there were
+   * @throws Problem `busy`
+   */
+  settle(
+    comparison: Comparison,
+    remedies: readonly {
+      readonly key: readonly string[];
+      readonly digest: string;
+      readonly remedy: Exclude<Remedy, 'none'>;
+    }[],
+    meanwhile?: () => Promise<void>,
+  ): Promise<number>;
 }
 
 /** A version's name, with the node in it. */
@@ -144,6 +194,7 @@ export interface Store {
   readonly feed: Feed;
   readonly inbox: Inbox;
   readonly history: SyncHistory;
+  readonly digests: RowDigests;
   /** How conflicts are decided here. */
   readonly rules: Rules;
   /** Which numbers we draw for serial keys; null while our sequences are not interleaved. */

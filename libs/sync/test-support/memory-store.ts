@@ -1,5 +1,6 @@
 import {
   advance,
+  beginning,
   constraintsDigest,
   cutSnapshot,
   defaultRules,
@@ -7,6 +8,7 @@ import {
   type FeedRequest,
   formDigest,
   formatSnapshot,
+  type HeldRow,
   type Knowledge,
   type Known,
   learn,
@@ -46,6 +48,7 @@ import type {
   SyncRecord,
 } from '../src/ports';
 import { stepOf } from '../src/step';
+import { type HeldTable, MemoryDigests } from './memory-digests';
 
 interface Row {
   readonly state: RowState;
@@ -74,6 +77,10 @@ export class MemoryStore implements Store {
     position: async (node) => this.#positions.get(node) ?? null,
     knowledge: async () => this.#knowledge(),
   };
+  readonly digests = new MemoryDigests(
+    (table) => this.#heldTable(table),
+    () => formatSnapshot(this.#present()),
+  );
   /** Its tables take every row. */
   readonly onParking = () => () => undefined;
   readonly history: SyncHistory;
@@ -218,6 +225,26 @@ export class MemoryStore implements Store {
     const except = judge(this.#knowledge());
     const found =
       request.kind === 'window' ? this.#readWindow(request, except, limit) : this.#readPiece(request, except, limit);
+    return this.#opened(found);
+  }
+
+  #heldTable(table: string): HeldTable {
+    const rows = this.#rowsOf(table);
+    const found = (keys: readonly string[]) =>
+      keys.flatMap((key) => (rows.has(key) ? [{ table, key, row: rows.get(key)! }] : []));
+    const at = formatSnapshot(beginning);
+    const head = { kind: 'window' as const, from: at, to: at, more: true, tables: [table], at: null, next: null };
+    return {
+      rows: () => [...rows].map(([key, { state }]) => heldOf(key, state)),
+      open: async (keys) => this.#opened({ head, rows: found(keys) }),
+      rewrite: (key) => this.write(table, key, rows.get(key)!.state.at(-1)!.image?.value ?? null),
+    };
+  }
+
+  #opened(found: {
+    readonly head: Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch'>;
+    readonly rows: readonly FoundRow[];
+  }): OutgoingWindow {
     const { nodeId, epoch } = this.identity;
     const head: WindowFrame = { type: 'window', protocol: protocolVersion, node: nodeId, epoch, ...found.head };
     const end: EndFrame = {
@@ -370,6 +397,14 @@ export class MemoryStore implements Store {
       if (known && position) this.#positions.set(node, { ...position, snapshot: known.cursor.snapshot });
     }
   }
+}
+
+function heldOf(key: string, state: RowState): HeldRow {
+  const { stamp, origin, past, deleted, image } = state.at(-1)!;
+  const names = state.map((one) => `${one.stamp}@${one.origin}`).join();
+  const several = state.length > 1;
+  const version = { stamp, origin, past, deleted, several, composed: false, names };
+  return { key: [key], digest: JSON.stringify(state), value: image && JSON.stringify(image), version, untouched: true };
 }
 
 function formOf(columns: readonly string[]): DigestedForm {

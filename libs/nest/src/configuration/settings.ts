@@ -378,6 +378,26 @@ export const settings = {
       'a number for all tables, and others for single tables (`table=number`), 0 to 1000. Each node keeps its own history.',
     example: '5, orders=20, "My Table"=0',
   },
+  verifyInterval: {
+    variable: 'P2P_VERIFY_INTERVAL',
+    flag: '--verify-interval <time>',
+    type: duration(0, 30 * 86_400_000),
+    fallback: '1h',
+    meaning:
+      'How often, about, the rows of all tables are compared with those of a peer, one peer after the other, at a tenth of the time of one ' +
+      'connection. 0 leaves it out; `pgmesh verify` compares at once.',
+    example: '6h',
+  },
+  verifyRepair: {
+    variable: 'P2P_VERIFY_REPAIR',
+    flag: '--verify-repair <yes or no>',
+    type: yesOrNo,
+    fallback: 'true',
+    meaning:
+      'Whether rows that are found to differ then are repaired, by an ordinary merge in which nothing is lost; up to 1,000 rows of a table. ' +
+      'With `false` they are only told.',
+    example: 'false',
+  },
   logLevel: {
     variable: 'P2P_LOG_LEVEL',
     flag: '--log-level <level>',

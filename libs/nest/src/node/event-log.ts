@@ -11,6 +11,7 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   changes_received: 'log',
   changes_sent: 'debug',
   sync_failed: 'warn',
+  rows_differ: 'warn',
   rules_differ: 'warn',
   constraints_differ: 'warn',
   sequences_clash: 'warn',

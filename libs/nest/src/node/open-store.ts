@@ -70,6 +70,7 @@ export const openPostgresStore: OpenStore = async (
     feed: store.feed,
     inbox: store.inbox,
     history: store.history,
+    digests: store.digests,
     peerBook: store.peerBook,
     conflicts: store.conflicts,
     parked: store.parked,

@@ -64,6 +64,8 @@ export async function startNode(
     batch: configuration.batchSize,
     timeout: configuration.timeout,
     retries: configuration.maxRetries,
+    verifyInterval: configuration.verifyInterval,
+    verifyRepair: configuration.verifyRepair,
     secret: configuration.secret,
     ca,
     warn,
