@@ -1,6 +1,6 @@
 import type { Random } from '../convergence/random';
 import { type Column, literal, type Schema, type Table } from './schema';
-import { domains } from './schema-generator';
+import { domains, isSet } from './values';
 
 /** What happens to three nodes that are apart and meet: each node by its number. */
 export type Step =
@@ -23,7 +23,7 @@ export function generateHistory(random: Random, schema: Schema): Step[] {
   const write = (): Step => ({
     do: 'write',
     node: node(),
-    statements: random.times(1, 4, () => statement(random, schema)),
+    statements: random.times(1, random.chance(0.2) ? 8 : 4, () => statement(random, schema)),
   });
   const pull = (): Step => {
     const from = node();
@@ -36,7 +36,11 @@ export function generateHistory(random: Random, schema: Schema): Step[] {
     nth: random.between(0, 5),
     n: random.pick([undefined, null, '1', '2', '3']),
   });
-  const first: Step = { do: 'write', node: 0, statements: random.times(4, 10, () => insert(random, schema)) };
+  const first: Step = {
+    do: 'write',
+    node: 0,
+    statements: random.times(4, 10, () => insert(random, random.pick(schema.tables))),
+  };
   const together: Step[] = random.chance(0.7)
     ? [
         { do: 'pull', from: 0, to: 1 },
@@ -53,18 +57,31 @@ export function generateHistory(random: Random, schema: Schema): Step[] {
 
 function statement(random: Random, schema: Schema): string {
   const kind = random.next();
-  if (kind < 0.45) return insert(random, schema);
-  if (kind < 0.8) return update(random, random.pick(schema.tables));
   const table = random.pick(schema.tables);
-  if (kind > 0.99) return `TRUNCATE ${table.name} CASCADE`;
-  return `DELETE FROM ${table.name}${where(random, table)}`;
+  if (kind < 0.43) return insert(random, table);
+  if (kind < 0.78) return update(random, table);
+  if (kind < 0.965) return `DELETE FROM ${relation(random, table)}${where(random, table)}`;
+  if (kind < 0.985) return `SET CONSTRAINTS ALL ${random.pick(['DEFERRED', 'DEFERRED', 'IMMEDIATE'])}`;
+  if (random.chance(0.7)) return `TRUNCATE ${relation(random, table)} CASCADE`;
+  return `TRUNCATE ${random.pick([table.name, schema.tables.map(({ name }) => name).join(', ')])}`;
 }
 
-function insert(random: Random, { tables }: Schema): string {
-  const { name, columns, key } = random.pick(tables);
-  const given = columns.filter((column) => key.includes(column.name) || column.notNull || random.chance(0.85));
+/** The table, or now and then one of its partitions by its own name. */
+function relation(random: Random, { name, partitioning }: Table): string {
+  return partitioning && random.chance(0.2) ? random.pick(partitioning.partitions).name : name;
+}
+
+function insert(random: Random, table: Table): string {
+  const { columns, key } = table;
+  const set = columns.filter(isSet);
+  const isGiven = (column: Column) => {
+    if (column.identity) return random.chance(0.8);
+    return key.includes(column.name) || column.notNull || random.chance(0.85);
+  };
+  const given = set.filter(isGiven);
+  if (given.length === 0) return `INSERT INTO ${table.name} DEFAULT VALUES`;
   const rows = random.times(1, 3, () => `(${given.map((column) => value(random, column)).join(', ')})`);
-  const over = random.pick(columns).name;
+  const over = random.pick(set).name;
   const otherwise = random.pick([
     '',
     '',
@@ -73,18 +90,19 @@ function insert(random: Random, { tables }: Schema): string {
     ` ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${over} = excluded.${over}`,
   ]);
   const listed = given.map((column) => column.name).join(', ');
-  return `INSERT INTO ${name} (${listed}) VALUES ${rows.join(', ')}${otherwise}`;
+  return `INSERT INTO ${relation(random, table)} (${listed}) VALUES ${rows.join(', ')}${otherwise}`;
 }
 
 function update(random: Random, table: Table): string {
-  const changed = [...new Set(random.times(1, 2, () => random.pick(table.columns)))];
+  const columns = table.columns.filter(isSet);
+  const changed = [...new Set(random.times(1, 2, () => random.pick(columns)))];
   const set = changed.map((column) => {
     if (column.type === 'int' && random.chance(0.4)) {
       return `${column.name} = ${random.pick([`${column.name} % 3 + 1`, `4 - ${column.name}`])}`;
     }
     return `${column.name} = ${value(random, column)}`;
   });
-  return `UPDATE ${table.name} SET ${set.join(', ')}${where(random, table)}`;
+  return `UPDATE ${relation(random, table)} SET ${set.join(', ')}${where(random, table)}`;
 }
 
 function where(random: Random, table: Table): string {

@@ -2,10 +2,11 @@ import * as core from '@pgmesh/core';
 import { covers, type RowVersion } from '@pgmesh/core';
 import { Random } from '../convergence/random';
 import { decide } from './rule';
-import { keyOf, type Row, type Schema, type Table } from './schema';
-import { domains, generateSchema } from './schema-generator';
+import { completed, keyOf, type Row, type Schema, type Table } from './schema';
+import { generateSchema } from './schema-generator';
 import { type Change, type Parts, SimulatedNode } from './simulated-node';
 import type { Written } from './site';
+import { domains } from './values';
 
 /** Microseconds, about, between two steps. */
 const pause = 1000;
@@ -75,11 +76,11 @@ function change(random: Random, schema: Schema, node: SimulatedNode): Change {
     const one = random.pick(there);
     if (kind < 0.2) return { table: table.name, key: one.key, row: null };
     const column = random.pick(table.columns);
-    const row = { ...one.row, [column.name]: value(random, table, column.name) };
+    const row = completed(table, { ...one.row, [column.name]: value(random, table, column.name) });
     if (keyOf(table, row) === one.key) return { table: table.name, key: one.key, row };
   }
   const row: Row = Object.fromEntries(table.columns.map(({ name }) => [name, value(random, table, name)]));
-  return { table: table.name, key: keyOf(table, row), row };
+  return { table: table.name, key: keyOf(table, row), row: completed(table, row) };
 }
 
 function value(random: Random, { columns, key }: Table, name: string): string | null {

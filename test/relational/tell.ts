@@ -1,5 +1,5 @@
 import type { Failure } from './run';
-import { ddlOf } from './schema';
+import { ddlOf } from './ddl';
 
 /** A failed history as somebody would play it by hand. */
 export function tell({ schema, steps, problems }: Failure): string {
