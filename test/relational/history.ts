@@ -16,7 +16,11 @@ export type Step =
   /** Somebody gives up a parked row, the `nth` of them, or writes it otherwise. */
   | { readonly do: 'decide'; readonly node: number; readonly nth: number; readonly n: string | null | undefined }
   /** The node looks after what it has parked. */
-  | { readonly do: 'settle'; readonly node: number };
+  | { readonly do: 'settle'; readonly node: number }
+  /** Until it has done so by itself. */
+  | { readonly do: 'wait'; readonly node: number }
+  /** It is looked at as it is: windows settle what they touch. */
+  | { readonly do: 'check'; readonly node: number };
 
 export function generateHistory(random: Random, schema: Schema): Step[] {
   const node = () => random.between(0, 2);
@@ -49,7 +53,7 @@ export function generateHistory(random: Random, schema: Schema): Step[] {
     : [];
   const rest = random.times(8, 24, (): Step => {
     if (random.chance(0.6)) return write();
-    if (random.chance(0.12)) return { do: 'settle', node: node() };
+    if (random.chance(0.12)) return { do: random.pick(['settle', 'settle', 'wait']), node: node() };
     return random.chance(0.1) ? decide() : pull();
   });
   return [first, ...together, ...rest];

@@ -28,7 +28,7 @@ export function ofPartition(partition: Partition, rule: KeyRule): KeyRule {
   };
 }
 
-const part = ({ name, type }: Column): Part => ({ sql: name, of: (row) => canonical(type, row[name] ?? null) });
+export const part = ({ name, type }: Column): Part => ({ sql: name, of: (row) => canonical(type, row[name] ?? null) });
 
 const expressions: readonly Part[] = [
   { sql: '(n / 2)', of: (row) => mapped(int(row, 'n'), (n) => String(Math.trunc(n / 2))) },
@@ -46,7 +46,7 @@ const predicates: readonly Condition[] = [
   { sql: 'n <> m', holds: (row) => compare(int(row, 'n'), int(row, 'm'), (a, b) => a !== b) },
 ];
 
-function keyRule(
+export function keyRule(
   name: string,
   ddl: string,
   parts: readonly Part[],

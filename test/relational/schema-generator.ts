@@ -23,6 +23,7 @@ export function generateSchema(random: Random): Schema {
     tables,
     skew: [0, 0, random.chance(0.4) ? 5_000_000 : 0],
     priority: random.times(3, 3, () => random.between(0, 1)),
+    grain: random.chance(0.3) ? 2_000_000 : 1,
   };
 }
 

@@ -93,6 +93,8 @@ export interface Schema {
   /** By how many microseconds the clock of each node is ahead. */
   readonly skew: readonly number[];
   readonly priority: readonly number[];
+  /** Microseconds from one stamp that the clocks show to the next: writes of several nodes may have one stamp. */
+  readonly grain: number;
 }
 
 export const tableOf = ({ tables }: Schema, name: string) => tables.find((table) => table.name === name)!;

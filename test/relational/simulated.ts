@@ -23,7 +23,8 @@ export function simulate(seed: number, parts: Parts = core): string | null {
     const node = nodes[at]!;
     if (random.chance(0.65)) {
       const changes = random.times(1, 4, () => change(random, schema, node));
-      const now = step * pause + schema.skew[at]!;
+      // Clocks that show the same for ten steps give rows of several nodes one stamp.
+      const now = (schema.grain > 1 ? step - (step % 10) : step) * pause + schema.skew[at]!;
       acknowledged.push(...(node.write(withoutRepeats(changes), now, random.chance(0.5)) ?? []));
       continue;
     }

@@ -5,6 +5,11 @@ import { createDatabase, type TestDatabase } from '../support/database';
 import { ddlOf } from './ddl';
 import type { Schema } from './schema';
 
+/** What a site takes from the store. */
+export interface Engine {
+  readonly PostgresStore: typeof PostgresStore;
+}
+
 /** A write that a node has acknowledged: the version of a row, by its name. */
 export interface Written {
   readonly table: string;
@@ -23,10 +28,11 @@ export class Site implements AsyncDisposable {
   private constructor(
     readonly id: string,
     readonly db: TestDatabase,
+    private readonly engine: Engine,
   ) {}
 
-  static async create(id: string): Promise<Site> {
-    return new Site(id, await createDatabase());
+  static async create(id: string, engine: Engine = { PostgresStore }): Promise<Site> {
+    return new Site(id, await createDatabase(), engine);
   }
 
   get store(): PostgresStore {
@@ -41,7 +47,7 @@ export class Site implements AsyncDisposable {
     await this.db.pool.query(ddlOf(schema));
     const rules = rulesOf(schema.tables.map(({ name, strategy }) => ({ table: name, strategy })));
     if (!rules.ok) throw new Error(rules.problems.join(' '));
-    this.opened = await PostgresStore.open({
+    this.opened = await this.engine.PostgresStore.open({
       url: this.db.url,
       nodeId: this.id,
       tables: ['*'],
@@ -50,10 +56,10 @@ export class Site implements AsyncDisposable {
       onError: (error) => this.errors.push(error),
     });
     const skew = schema.skew[place]!;
-    if (skew === 0) return;
+    if (skew === 0 && schema.grain === 1) return;
     await this.db.pool.query(
       `CREATE OR REPLACE FUNCTION p2p.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
-         SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8 + ${skew} $$`,
+         SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8 / ${schema.grain} * ${schema.grain} + ${skew} $$`,
     );
   }
 

@@ -27,7 +27,7 @@ import {
 } from './merge-transaction';
 import { metaKeys } from '../keys';
 import { versionsSince } from '../feed/window-query';
-import { isInTheWay, refused, retried } from './refusal';
+import { isInTheWay, isKeyTaken, refused, retried } from './refusal';
 import { Unreadable } from './unreadable';
 import { copyStages, literalStage, type Target, targetOf } from './stage';
 
@@ -202,7 +202,8 @@ export class PostgresInbox {
         } else if (error instanceof ShapeChanged || isShapeChange(state, String(error))) {
           await this.lookAgain(stages, error);
           await client.query('DISCARD PLANS');
-        } else if (state === otherConstraints) {
+        } else if (state === otherConstraints || (settling && isKeyTaken(state))) {
+          // By a constraint that has just come, perhaps.
           await this.shapes.refresh();
         } else if (!retried.has(state ?? '')) {
           await this.lookAgain(stages, cause);
