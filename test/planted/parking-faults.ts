@@ -40,13 +40,18 @@ export const parkingFaults: readonly ParkingFault[] = [
     'for (const key of keys) await lift.lift(...lower(lift, key, without));',
     '',
   ),
-  fault(
-    'a partial index is taken for one of all rows',
-    'rows that a partial index is not about',
-    parking('key-claims'),
-    'key.predicate === null ? others : `CASE WHEN ${others} THEN ${key.predicate} END`',
-    'others',
-  ),
+  {
+    name: 'a partial index is taken for one of all rows',
+    shows: 'rows that a partial index is not about',
+    slips: [
+      {
+        file: parking('key-claims'),
+        words: 'key.predicate === null ? others : `CASE WHEN ${others} THEN ${key.predicate} END`',
+        instead: 'others',
+      },
+      { file: parking('key-claims'), words: "${key.predicate ?? 'true'} AND", instead: 'true AND' },
+    ],
+  },
   fault(
     'NULLs are never equal',
     'a key of which NULLs are equal',
@@ -108,7 +113,7 @@ export const parkingFaults: readonly ParkingFault[] = [
   ),
   fault(
     'a deletion is not looked at for who referred to it',
-    'a parent is deleted here, a child inserted there',
+    'a deletion meets a child',
     parking('references'),
     '...(among(reference.parent.table) && reference.toPrimaryKey',
     '...(false',

@@ -51,12 +51,21 @@ export function generateHistory(random: Random, schema: Schema): Step[] {
         { do: 'pull', from: 1, to: 2 },
       ]
     : [];
-  const rest = random.times(8, 24, (): Step => {
-    if (random.chance(0.6)) return write();
-    if (random.chance(0.12)) return { do: random.pick(['settle', 'settle', 'wait']), node: node() };
-    return random.chance(0.1) ? decide() : pull();
+  const rest = random.times(8, 24, (): Step[] => {
+    if (random.chance(0.6)) return [write()];
+    if (random.chance(0.12)) return settled(random, node());
+    return [random.chance(0.1) ? decide() : pull()];
   });
-  return [first, ...together, ...rest];
+  return [first, ...together, ...rest.flat()];
+}
+
+/** Because it is asked to, mostly. */
+function settled(random: Random, node: number): Step[] {
+  if (random.chance(0.25)) return [{ do: 'wait', node }];
+  return [
+    { do: 'settle', node },
+    { do: 'check', node },
+  ];
 }
 
 function statement(random: Random, schema: Schema): string {

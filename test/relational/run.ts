@@ -84,7 +84,7 @@ export class World implements AsyncDisposable {
         return [];
       case 'settle': {
         await sites[step.node]!.store.settleParked();
-        return this.follows(sites[step.node]!, schema);
+        return [];
       }
       case 'wait':
         return this.waitForRule(sites[step.node]!, schema);
