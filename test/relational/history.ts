@@ -1,5 +1,6 @@
 import type { Random } from '../convergence/random';
-import { type Column, literal, type Schema, type Table } from './schema';
+import { ruleChange } from './schema-generator';
+import { type Column, literal, type RuleChange, type Schema, type Table } from './schema';
 import { domains, isSet } from './values';
 
 /** What happens to three nodes that are apart and meet: each node by its number. */
@@ -15,6 +16,8 @@ export type Step =
     }
   /** Somebody gives up a parked row, the `nth` of them, or writes it otherwise. */
   | { readonly do: 'decide'; readonly node: number; readonly nth: number; readonly n: string | null | undefined }
+  /** The node decides a table's conflicts otherwise from now on; when all meet, they go by the last of these. */
+  | { readonly do: 'rule'; readonly node: number; readonly change: RuleChange }
   /** The node looks after what it has parked. */
   | { readonly do: 'settle'; readonly node: number }
   /** Until it has done so by itself. */
@@ -53,6 +56,7 @@ export function generateHistory(random: Random, schema: Schema): Step[] {
     : [];
   const rest = random.times(8, 24, (): Step[] => {
     if (random.chance(0.6)) return [write()];
+    if (random.chance(0.04)) return [{ do: 'rule', node: node(), change: ruleChange(random, schema) }];
     if (random.chance(0.12)) return settled(random, node());
     return [random.chance(0.1) ? decide() : pull()];
   });

@@ -1,4 +1,4 @@
-import { type RowVersion, type StrategyName, visible } from '@pgmesh/core';
+import { type FieldStamp, type RowVersion, type StrategyName, type Visible, visible } from '@pgmesh/core';
 import {
   canonical,
   completed,
@@ -24,6 +24,8 @@ export interface Entrant {
   /** Under whose name it would stand. */
   readonly stamp: number;
   readonly origin: string;
+  /** The write that inserted it, as far as its versions tell. */
+  readonly inserted: FieldStamp;
   /** Its table does not take it, whatever the others are. */
   readonly refused: boolean;
 }
@@ -35,13 +37,15 @@ export interface Verdict {
 
 /** The row that enters for a set of versions; null where all that is left is a deletion. */
 export function entrant(table: Table, key: string, versions: readonly Version[]): Entrant | null {
-  const { image, main } = shown(table, versions);
+  const { image, main, fields } = shown(table, versions);
   if (image === null) return null;
   const row = completed(table, image);
-  return { table: table.name, key, row, stamp: main.stamp, origin: main.origin, refused: !passes(table, row) };
+  const { stamp, origin } = main;
+  const inserted = fields?.[table.key[0]!]?.at ?? ([stamp, origin] as const);
+  return { table: table.name, key, row, stamp, origin, inserted, refused: !passes(table, row) };
 }
 
-function shown(table: Table, versions: readonly Version[]): { image: Row | null; main: RowVersion } {
+function shown(table: Table, versions: readonly Version[]): Pick<Visible, 'image' | 'main' | 'fields'> {
   const state = versions.map((version) => ({ ...version, past: version.past ?? {} })) as RowVersion[];
   const by = (strategy: StrategyName) =>
     visible(state, { strategy, keyColumns: table.key, jsonb: new Set() }, JSON.parse(key0(table, state)) as string[]);
@@ -101,16 +105,25 @@ function holdingKeys(table: Table, entrants: readonly Entrant[]): Entrant[] {
   return holding;
 }
 
-/** Above 0 where the first is the higher. The newer version is the higher; of rows that one statement wrote, the one whose key comes after the other's. */
+/**
+ * Above 0 where the first is the higher. The newer version is the higher, or where the first write wins the older row; of rows that one statement
+ * wrote or inserted, the one whose key comes after the other's.
+ */
 export function byRank(table: Table, a: Entrant, b: Entrant): number {
-  if (a.stamp !== b.stamp) return a.stamp - b.stamp;
-  if (a.origin !== b.origin) return a.origin > b.origin ? 1 : -1;
+  const byAge = byWrite(b.inserted, a.inserted);
+  const byVersion = byWrite([a.stamp, a.origin], [b.stamp, b.origin]);
+  const order = table.strategy === 'first-write-wins' ? byAge : byVersion;
+  if (order !== 0) return order;
   for (const name of table.key) {
     const { type } = table.columns.find((column) => column.name === name)!;
     const [x, y] = [canonical(type, a.row[name]!)!, canonical(type, b.row[name]!)!];
     if (x !== y) return (type === 'int' || type === 'numeric' ? Number(x) > Number(y) : x > y) ? 1 : -1;
   }
   return 0;
+}
+
+function byWrite([stampOfA, a]: FieldStamp, [stampOfB, b]: FieldStamp): number {
+  return stampOfA - stampOfB || (a === b ? 0 : a > b ? 1 : -1);
 }
 
 function isMet(schema: Schema, one: Entrant, among: ReadonlySet<Entrant>): boolean {

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { Random } from '../convergence/random';
 import { pull } from '../support/store-node';
 import { generateHistory, type Step } from './history';
-import type { Schema } from './schema';
+import { ruledBy, type Schema } from './schema';
 import { generateSchema } from './schema-generator';
 import { type Engine, Site, type Written } from './site';
 import { readState } from './state';
@@ -59,18 +59,20 @@ export class World implements AsyncDisposable {
     const acknowledged: Written[] = [];
     try {
       for (const step of steps) {
-        const problems = await this.take(schema, step, acknowledged);
+        const problems = await this.take(step, acknowledged);
         if (problems.length > 0) return problems.map((problem) => `${problem} (after ${JSON.stringify(step)})`);
       }
+      const last = steps.reduce((ruled, step) => (step.do === 'rule' ? ruledBy(ruled, step.change) : ruled), schema);
+      for (const site of sites) await site.follow(last);
       await this.heal();
-      const problems = await this.verify(schema, acknowledged);
+      const problems = await this.verify(last, acknowledged);
       return [...problems, ...sites.flatMap(({ id, errors }) => errors.map((error) => `${id}: ${error.stack}`))];
     } catch (error) {
       return [`${(error as Error).stack} ${JSON.stringify(error)}`];
     }
   }
 
-  private async take(schema: Schema, step: Step, acknowledged: Written[]): Promise<string[]> {
+  private async take(step: Step, acknowledged: Written[]): Promise<string[]> {
     const { sites } = this;
     switch (step.do) {
       case 'write':
@@ -82,25 +84,23 @@ export class World implements AsyncDisposable {
       case 'decide':
         await sites[step.node]!.decide(step.nth, step.n);
         return [];
-      case 'settle': {
+      case 'rule':
+        await sites[step.node]!.change(step.change);
+        return [];
+      case 'settle':
         await sites[step.node]!.store.settleParked();
         return [];
-      }
       case 'wait':
-        return this.waitForRule(sites[step.node]!, schema);
+        return this.waitForRule(sites[step.node]!);
       case 'check':
-        return this.follows(sites[step.node]!, schema);
+        return follows(sites[step.node]!);
     }
   }
 
-  private async follows(site: Site, schema: Schema): Promise<string[]> {
-    return verifyRule(site.id, schema, await readState(site, schema));
-  }
-
-  private async waitForRule(site: Site, schema: Schema): Promise<string[]> {
+  private async waitForRule(site: Site): Promise<string[]> {
     await site.store.keepUp();
     for (const until = performance.now() + this.patience; ;) {
-      const problems = await this.follows(site, schema);
+      const problems = await follows(site);
       if (problems.length === 0 || performance.now() > until) return problems;
       await setTimeout(50);
     }
@@ -124,6 +124,11 @@ export class World implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const site of this.sites) await site[Symbol.asyncDispose]();
   }
+}
+
+/** How what a node shows differs from the rule, as it is in force there. */
+async function follows(site: Site): Promise<string[]> {
+  return verifyRule(site.id, site.schema, await readState(site, site.schema));
 }
 
 export interface Failure {

@@ -2,7 +2,7 @@ import type { Random } from '../convergence/random';
 import { check, guard, int } from './conditions';
 import { makeKey, ofPartition } from './key-kinds';
 import { partitioned } from './partitions';
-import type { Column, ColumnType, Part, Partition, ReferenceRule, Schema, Table } from './schema';
+import type { Column, ColumnType, Part, Partition, ReferenceRule, RuleChange, Schema, Strategy, Table } from './schema';
 import { domains, isSet } from './values';
 
 const types: readonly ColumnType[] = ['int', 'int', 'int', 'numeric', 'uuid', 'text', 'text', 'nocase', 'citext'];
@@ -47,9 +47,6 @@ function draft(random: Random, name: string): Draft {
       ? [{ ...column('i', 'int', true), preset: null, domain: false, identity: 'ALWAYS' as const }]
       : []),
   ];
-  const strategy = random.chance(0.65)
-    ? 'last-write-wins'
-    : random.pick(['merge-fields', 'merge-fields', 'first-write-wins', 'node-priority'] as const);
   return {
     name,
     columns,
@@ -59,8 +56,18 @@ function draft(random: Random, name: string): Draft {
     checks: random.times(0, 1, () => check(random)),
     guards: random.chance(0.25) ? [guard(random)] : [],
     partitioning: random.chance(0.3) ? partitioned(random, name, columns[random.between(0, key.length - 1)]!) : null,
-    strategy,
+    strategy: strategy(random),
   };
+}
+
+function strategy(random: Random): Strategy {
+  if (random.chance(0.5)) return 'last-write-wins';
+  return random.pick(['merge-fields', 'merge-fields', 'first-write-wins', 'first-write-wins', 'node-priority']);
+}
+
+/** Some table's conflicts are decided otherwise. */
+export function ruleChange(random: Random, { tables }: Schema): RuleChange {
+  return { table: random.pick(tables).name, strategy: strategy(random) };
 }
 
 /** A key that numbers itself, unless it is given. */
@@ -88,7 +95,9 @@ function computed(random: Random): Column {
 function addKeys(random: Random, table: Draft): void {
   const { name, columns, partitioning } = table;
   const within = columns.find((column) => column.name === partitioning?.column) ?? null;
-  for (const i of random.times(0, 2, () => 0).keys()) {
+  // Where the older row stands, there is something to stand for.
+  const least = table.strategy === 'first-write-wins' ? 1 : 0;
+  for (const i of random.times(least, 2, () => 0).keys()) {
     const ident = `${name}_key${i + 1}`;
     const own = aPartition(random, table, 0.35);
     table.keys.push(

@@ -76,6 +76,14 @@ export interface Guard extends Condition {
   readonly when: 'BEFORE' | 'AFTER' | 'DEFERRED';
 }
 
+export type Strategy = 'last-write-wins' | 'first-write-wins' | 'node-priority' | 'merge-fields';
+
+/** How a table's conflicts are decided from now on. */
+export interface RuleChange {
+  readonly table: string;
+  readonly strategy: Strategy;
+}
+
 export interface Table {
   readonly name: string;
   readonly columns: readonly Column[];
@@ -85,7 +93,7 @@ export interface Table {
   readonly checks: readonly Condition[];
   readonly guards: readonly Guard[];
   readonly partitioning: Partitioning | null;
-  readonly strategy: 'last-write-wins' | 'first-write-wins' | 'node-priority' | 'merge-fields';
+  readonly strategy: Strategy;
 }
 
 export interface Schema {
@@ -95,6 +103,11 @@ export interface Schema {
   readonly priority: readonly number[];
   /** Microseconds from one stamp that the clocks show to the next: writes of several nodes may have one stamp. */
   readonly grain: number;
+}
+
+/** The schema once a rule is another. */
+export function ruledBy(schema: Schema, { table, strategy }: RuleChange): Schema {
+  return { ...schema, tables: schema.tables.map((one) => (one.name === table ? { ...one, strategy } : one)) };
 }
 
 export const tableOf = ({ tables }: Schema, name: string) => tables.find((table) => table.name === name)!;

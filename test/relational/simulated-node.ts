@@ -1,5 +1,5 @@
 import type * as Core from '@pgmesh/core';
-import type { RowVersion } from '@pgmesh/core';
+import type { Fields, RowVersion } from '@pgmesh/core';
 import { byRank, decide, type Entrant, entrant, isReferenceMet, passes, takes } from './rule';
 import { type Row, type Schema, tableOf, valuesOf } from './schema';
 import type { Written } from './site';
@@ -34,7 +34,7 @@ export class SimulatedNode {
 
   constructor(
     private readonly core: Parts,
-    private readonly schema: Schema,
+    public schema: Schema,
     readonly origin: string,
     private readonly priority: number,
   ) {}
@@ -44,20 +44,21 @@ export class SimulatedNode {
    * @returns what was written; null where it is refused
    */
   write(changes: readonly Change[], now: number, together: boolean): Written[] | null {
+    const { origin, priority } = this;
     const shown = new Map(this.standing);
     for (const { table, key, row } of changes) {
       const place = placeOf({ table, key });
       if (row === null) shown.delete(place);
-      else shown.set(place, { table, key, row, stamp: 0, origin: this.origin, refused: false });
+      else shown.set(place, { table, key, row, stamp: 0, origin, inserted: [0, origin], refused: false });
     }
     if (faultOf(this.schema, shown) !== null) return null;
     return changes.map(({ table, key, row }, i) => {
       const place = placeOf({ table, key });
       const state = this.states.get(place) ?? [];
       const stamp = Math.max(now + (together ? 0 : i), (this.core.highestStamp(state) ?? 0) + 1);
-      const { origin, priority } = this;
       const past = this.core.pastOfWrite(state, origin);
-      this.states.set(place, [{ stamp, origin, priority, past, deleted: row === null, image: row }]);
+      const fields = row && this.fieldsOfWrite(table, place);
+      this.states.set(place, [{ stamp, origin, priority, past, deleted: row === null, image: row, fields }]);
       this.enter(table, key);
       this.parked.delete(place);
       this.written.add(place);
@@ -66,6 +67,13 @@ export class SimulatedNode {
       else this.standing.delete(place);
       return { table, key: [key], stamp, origin };
     });
+  }
+
+  /** Where the older row stands, a write of one that stands keeps its age. */
+  private fieldsOfWrite(table: string, place: Place): Fields | null {
+    const { key, strategy } = tableOf(this.schema, table);
+    const stood = this.standing.get(place);
+    return stood && strategy === 'first-write-wins' ? { [key[0]!]: { at: stood.inserted } } : null;
   }
 
   /** Takes what another node knows of some rows, and settles. */
@@ -88,6 +96,14 @@ export class SimulatedNode {
     const written = new Set(this.written);
     this.written.clear();
     this.settle(new Set(), written);
+  }
+
+  /** Decides conflicts otherwise from now on: rows with several versions, and all that are parked, are judged anew. */
+  follow(schema: Schema): void {
+    this.schema = schema;
+    const open = [...this.states].filter(([, state]) => state.length > 1).map(([place]) => place);
+    for (const place of open) this.enter(place.slice(0, place.indexOf(' ')), place.slice(place.indexOf(' ') + 1));
+    this.settle(new Set([...open, ...this.parked.keys()]), new Set());
   }
 
   private enter(table: string, key: string): void {

@@ -2,8 +2,8 @@ import * as core from '@pgmesh/core';
 import { covers, type RowVersion } from '@pgmesh/core';
 import { Random } from '../convergence/random';
 import { decide } from './rule';
-import { completed, keyOf, type Row, type Schema, type Table } from './schema';
-import { generateSchema } from './schema-generator';
+import { completed, keyOf, type Row, ruledBy, type Schema, type Table } from './schema';
+import { generateSchema, ruleChange } from './schema-generator';
 import { type Change, type Parts, SimulatedNode } from './simulated-node';
 import type { Written } from './site';
 import { domains } from './values';
@@ -17,6 +17,7 @@ export function simulate(seed: number, parts: Parts = core): string | null {
   const schema = generateSchema(random);
   const nodes = ['a', 'b', 'c'].map((id, i) => new SimulatedNode(parts, schema, `${id}~1`, schema.priority[i]!));
   const acknowledged: Written[] = [];
+  let last = schema;
   const steps = random.between(10, 40);
   for (let step = 1; step <= steps; step++) {
     const at = random.between(0, 2);
@@ -28,6 +29,14 @@ export function simulate(seed: number, parts: Parts = core): string | null {
       acknowledged.push(...(node.write(withoutRepeats(changes), now, random.chance(0.5)) ?? []));
       continue;
     }
+    if (random.chance(0.05)) {
+      const rule = ruleChange(random, schema);
+      last = ruledBy(last, rule);
+      node.follow(ruledBy(node.schema, rule));
+      const fault = node.faultOfRule();
+      if (fault) return `after ${JSON.stringify(rule)} in step ${step}: ${fault}`;
+      continue;
+    }
     const other = nodes[(at + random.between(1, 2)) % 3]!;
     const whole = random.chance(0.6);
     if (random.chance(0.5)) node.keepUp();
@@ -36,10 +45,11 @@ export function simulate(seed: number, parts: Parts = core): string | null {
     const fault = node.faultOfRule();
     if (fault) return `after step ${step}: ${fault}`;
   }
+  for (const node of nodes) node.follow(last);
   for (const to of [...nodes, ...nodes]) for (const from of nodes) if (from !== to) to.merge(from.states);
   // What local writes have made possible is looked after without a window, too.
   for (const node of nodes) node.keepUp();
-  return faultTogether(schema, nodes, acknowledged);
+  return faultTogether(last, nodes, acknowledged);
 }
 
 function faultTogether(

@@ -1,9 +1,9 @@
 import { PostgresStore } from '@pgmesh/store';
-import { rulesOf } from '@pgmesh/core';
+import { type Rules, rulesOf } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { ddlOf } from './ddl';
-import type { Schema } from './schema';
+import { type RuleChange, ruledBy, type Schema } from './schema';
 
 /** What a site takes from the store. */
 export interface Engine {
@@ -24,6 +24,7 @@ export class Site implements AsyncDisposable {
   /** What the store has reported besides. */
   readonly errors: Error[] = [];
   private opened: PostgresStore | null = null;
+  private ruled: Schema | null = null;
 
   private constructor(
     readonly id: string,
@@ -40,19 +41,24 @@ export class Site implements AsyncDisposable {
     return this.opened;
   }
 
+  /** The schema with the rules that are in force here. */
+  get schema(): Schema {
+    if (!this.ruled) throw new Error(`${this.id} has no schema yet`);
+    return this.ruled;
+  }
+
   /** Begins anew with other tables. */
   async take(schema: Schema, place: number): Promise<void> {
     await this.opened?.close();
     await this.db.pool.query(`DROP SCHEMA IF EXISTS p2p CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public`);
     await this.db.pool.query(ddlOf(schema));
-    const rules = rulesOf(schema.tables.map(({ name, strategy }) => ({ table: name, strategy })));
-    if (!rules.ok) throw new Error(rules.problems.join(' '));
+    this.ruled = schema;
     this.opened = await this.engine.PostgresStore.open({
       url: this.db.url,
       nodeId: this.id,
       tables: ['*'],
       priority: schema.priority[place]!,
-      rules: rules.rules,
+      rules: rulesIn(schema),
       onError: (error) => this.errors.push(error),
     });
     const skew = schema.skew[place]!;
@@ -63,8 +69,20 @@ export class Site implements AsyncDisposable {
     );
   }
 
+  /** Decides conflicts otherwise from now on. */
+  async follow(schema: Schema): Promise<void> {
+    const same = this.schema.tables.every(({ strategy }, i) => strategy === schema.tables[i]!.strategy);
+    this.ruled = schema;
+    if (!same) await this.store.setRules(rulesIn(schema));
+  }
+
+  change(rule: RuleChange): Promise<void> {
+    return this.follow(ruledBy(this.schema, rule));
+  }
+
   /** Forgets all rows, and that there ever were any. */
-  async clear({ tables }: Schema): Promise<void> {
+  async clear(schema: Schema): Promise<void> {
+    const { tables } = schema;
     const ids = await this.db.sql<{ id: number }>('SELECT id FROM p2p.tracked_table');
     const emptied = [...tables.map(({ name }) => name), ...ids.map(({ id }) => `p2p.meta_${id}`)];
     const own = ['position', 'parked', 'conflict', 'sweep', 'unversioned'].map((name) => `p2p.${name}`);
@@ -73,6 +91,7 @@ export class Site implements AsyncDisposable {
        ${[...emptied, ...own].map((name) => `DELETE FROM ${name};`).join(' ')} COMMIT;
        SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace`,
     );
+    await this.follow(schema);
     this.errors.length = 0;
   }
 
@@ -131,6 +150,12 @@ export class Site implements AsyncDisposable {
     await this.opened?.close();
     await this.db[Symbol.asyncDispose]();
   }
+}
+
+function rulesIn({ tables }: Schema): Rules {
+  const rules = rulesOf(tables.map(({ name, strategy }) => ({ table: name, strategy })));
+  if (!rules.ok) throw new Error(rules.problems.join(' '));
+  return rules.rules;
 }
 
 /**

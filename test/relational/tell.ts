@@ -7,6 +7,7 @@ export function tell({ schema, steps, problems }: Failure): string {
     if (step.do === 'write') return `${'abc'[step.node]}: ${step.statements.join(';\n   ')}`;
     if (step.do === 'decide')
       return `${'abc'[step.node]}: ${step.n === undefined ? 'discards' : `n = ${step.n} in`} its parked row ${step.nth}`;
+    if (step.do === 'rule') return `${'abc'[step.node]}: ${step.change.table}=${step.change.strategy}`;
     if (step.do === 'settle') return `${'abc'[step.node]} settles`;
     if (step.do === 'check') return `${'abc'[step.node]} is looked at`;
     if (step.do === 'wait') return `${'abc'[step.node]} has looked after what it has parked`;

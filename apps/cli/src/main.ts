@@ -3,6 +3,10 @@ import { Command } from 'commander';
 /** Only the command that was asked for is loaded: the others' libraries take longer to read than it takes to print a line. */
 const commands: Readonly<Record<string, { summary: string; load: () => Promise<{ command: () => Command }> }>> = {
   node: { summary: 'Run a node beside a PostgreSQL database', load: () => import('./node.command.js') },
+  bootstrap: {
+    summary: 'Run a bootstrap node, by which nodes on different networks find each other',
+    load: () => import('./bootstrap.command.js'),
+  },
   demo: {
     summary: 'Run three nodes of the reference application on this machine',
     load: () => import('./demo/demo.command.js'),

@@ -1,4 +1,5 @@
 export * from './check-resolver';
+export * from './constraint-difference';
 export * from './copy-order';
 export * from './cursor';
 export * from './decoded';

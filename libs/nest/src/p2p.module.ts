@@ -16,6 +16,8 @@ import { TerminusModule } from '@nestjs/terminus';
 import type { Resolvers } from '@pgmesh/store';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { BootstrapController } from './bootstrap/bootstrap.controller';
+import { BootstrapServing } from './bootstrap/serving';
 import { type Configuration, configurationOf } from './configuration/configuration';
 import { EventsGateway } from './events/events.gateway';
 import { HealthController } from './health/health.controller';
@@ -25,6 +27,7 @@ import { openPostgresStore } from './node/open-store';
 import { ChangesController } from './p2p/changes.controller';
 import { ConflictsController } from './p2p/conflicts.controller';
 import { DoorMiddleware } from './p2p/door.middleware';
+import { LeaderMiddleware } from './p2p/leader.middleware';
 import { ExchangeController } from './p2p/exchange.controller';
 import { ParkedController } from './p2p/parked.controller';
 import { PeersController } from './p2p/peers.controller';
@@ -58,6 +61,7 @@ export class P2pModule implements NestModule, OnApplicationBootstrap, OnModuleDe
   constructor(
     private readonly node: MeshNode,
     private readonly http: HttpAdapterHost,
+    private readonly bootstrap: BootstrapServing,
   ) {}
 
   static forRoot(options: P2pOptions): DynamicModule {
@@ -69,7 +73,7 @@ export class P2pModule implements NestModule, OnApplicationBootstrap, OnModuleDe
   }
 
   configure(consumer: MiddlewareConsumer): void {
-    consumer.apply(DoorMiddleware).forRoutes('p2p', 'p2p/*path');
+    consumer.apply(DoorMiddleware, LeaderMiddleware).forRoutes('p2p', 'p2p/*path');
   }
 
   onApplicationBootstrap(): void {
@@ -88,6 +92,7 @@ export class P2pModule implements NestModule, OnApplicationBootstrap, OnModuleDe
 
   /** After the server has closed: nobody asks the database any more. */
   async onApplicationShutdown(): Promise<void> {
+    await this.bootstrap[Symbol.asyncDispose]();
     await this.node.close();
   }
 }
@@ -106,6 +111,18 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
         inject: [OPTIONS],
         useFactory: ({ openStore = openPostgresStore, resolvers, ...settings }: P2pOptions) =>
           new MeshNode(configurationOf({ ...settings, enabled }), openStore, resolvers),
+      },
+
+      // A register of others, where this node introduces them
+      {
+        provide: BootstrapServing,
+        inject: [MeshNode],
+        useFactory: ({ configuration }: MeshNode) =>
+          configuration.enabled && configuration.bootstrapServe
+            ? BootstrapServing.open(configuration, configuration.nodeId, (message) =>
+                new Logger('Bootstrap').warn(message),
+              )
+            : BootstrapServing.off,
       },
 
       // HTTP and WebSocket
@@ -129,6 +146,7 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
             RowsController,
             ExchangeController,
             SyncController,
+            BootstrapController,
           ]
         : []),
     ],

@@ -5,7 +5,7 @@ import { renumbering, updatedColumns } from './apply/merge-sql';
 import { recordWritten } from './history/record';
 import type { NodeIdentity } from './identity';
 import { dataKeys, inData, inMeta, keysEqual } from './keys';
-import { supersession } from './reconcile';
+import { keptAge, supersession } from './reconcile';
 import { assertShapes, type Column, type KeyColumn, ShapeChanged, type TableShape } from './table-shape';
 import { typed } from './typed-text';
 import { usersWrite } from './users-write';
@@ -207,7 +207,7 @@ async function cover(
   const { length } = key;
   const isVersion = keysEqual(shape, inMeta('m'), inParameters(1));
   const { rows: covered } = await client.query<VersionName>(
-    `UPDATE ${shape.meta} AS m SET ${supersession()}
+    `UPDATE ${shape.meta} AS m SET ${supersession({ fields: keptAge(shape) })}
      FROM (VALUES (p2p.clock(), $${length + 1}::text, $${length + 2}::int4, $${length + 3}::bool, pg_current_xact_id()))
        AS excluded (stamp, origin, priority, deleted, xid)
      WHERE ${isVersion} RETURNING m.stamp, m.origin`,

@@ -1,6 +1,7 @@
-import { clashOf, formatCursor, type Position, type Rules, type SlotClash } from '@pgmesh/core';
-import { Problem } from '@pgmesh/wire';
+import { clashOf, formatCursor, type Position } from '@pgmesh/core';
+import { type Hello, Problem } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
+import { Disagreements } from './disagreements';
 import { type Failure, failureOf } from './failure';
 import type { LinkContext, Session } from './link-context';
 import { PausedTables } from './paused-tables';
@@ -8,7 +9,6 @@ import type { KnownPeer } from './peers';
 import { PullLoop } from './pull';
 import { PushLoop } from './push';
 import { addRounds, type RoundResult } from './round';
-import { rulesDiffer } from './rules-differ';
 import type { LinkState, LinkStatus } from './status';
 import { Wakeup } from './wakeup';
 
@@ -18,6 +18,7 @@ export class Link {
   readonly #retry = new Wakeup();
   readonly #greeting = new Wakeup();
   readonly #tables: PausedTables;
+  readonly #disagreements: Disagreements;
   readonly #pull: PullLoop;
   readonly #push: PushLoop;
   #running: Promise<void> | null = null;
@@ -29,9 +30,6 @@ export class Link {
   #position: Position | null = null;
   #lastSync: number | null = null;
   #lastError: LinkStatus['last_error'] = null;
-  #rulesDiffer: LinkStatus['rules_differ'] = [];
-  #clash: SlotClash | null = null;
-  #compared: readonly [ours: Rules, theirs: string] | null = null;
 
   constructor(
     private readonly context: LinkContext,
@@ -40,6 +38,7 @@ export class Link {
     this.#nodeId = peer.nodeId;
     this.#url = peer.url;
     this.#tables = new PausedTables(context, () => this.#greeting.wake());
+    this.#disagreements = new Disagreements(context);
     this.#pull = new PullLoop(context, this.#tables, (position) => this.#worked(position));
     this.#push = new PushLoop(context, this.#tables, () => this.#worked(this.#position));
   }
@@ -90,19 +89,19 @@ export class Link {
   /** It told of itself. */
   told(): void {
     this.#push.wake();
-    this.#compareRules();
-    this.#compareSlots();
+    this.#disagreements.compare(this.#nodeId);
     this.#compareTables();
   }
 
   /** We decide otherwise from now on: it is told soon. */
   rulesChanged(): void {
-    this.#compareRules();
+    this.#disagreements.compare(this.#nodeId);
     this.#greeting.wake();
   }
 
   /** A table of ours is another from now on: it is told soon. */
   formsChanged(): void {
+    this.#disagreements.compare(this.#nodeId);
     this.#compareTables();
     this.#greeting.wake();
   }
@@ -142,7 +141,8 @@ export class Link {
       copying: next ? { table: next.table, after: next.after } : null,
       lag_ms: pending === null ? 0 : Math.max(0, clock() - pending),
       failures: this.#failures,
-      rules_differ: this.#rulesDiffer,
+      rules_differ: this.#disagreements.rules,
+      constraints_differ: this.#disagreements.constraints,
       sequences: slot && { ...slot, clash: clashOf(this.context.store.slot, slot) },
       paused_tables: this.#tables.list(),
     };
@@ -205,35 +205,11 @@ export class Link {
     instances.met(hello);
     neighbours.met(hello);
     const told = await self.hello(hello.node_id, neighbours.get(hello.node_id)?.told);
-    if (Object.keys(told.forms).some((table) => !ours.forms[table])) await client.hello(url, told, signal);
-    this.#compareRules();
-    this.#compareSlots();
+    if (tellsMore(told, ours)) await client.hello(url, told, signal);
+    this.#disagreements.compare(this.#nodeId);
     this.#compareTables(true);
     peers.learn(url, hello.node_id);
     return { url, nodeId: hello.node_id, epoch: hello.epoch, instance: hello.instance, signal };
-  }
-
-  /** Rows in conflict stand alike only where the rules are alike: a mesh that disagrees on them has to say so. */
-  #compareRules(): void {
-    const { store, events, neighbours } = this.context;
-    const peer = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
-    if (!peer || (this.#compared?.[0] === store.rules && this.#compared[1] === peer.rules)) return;
-    this.#compared = [store.rules, peer.rules];
-    const differences = rulesDiffer(store.rules, peer.rules);
-    if (JSON.stringify(differences) === JSON.stringify(this.#rulesDiffer)) return;
-    this.#rulesDiffer = differences;
-    events.emit({ type: 'rules_differ', peer: peer.nodeId, differences });
-  }
-
-  /** Two nodes that draw the same numbers give different rows one key. */
-  #compareSlots(): void {
-    const { store, events, neighbours } = this.context;
-    const peer = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
-    if (!peer) return;
-    const clash = clashOf(store.slot, peer.slot);
-    if (clash === this.#clash) return;
-    this.#clash = clash;
-    events.emit({ type: 'sequences_clash', peer: peer.nodeId, clash, ours: store.slot, theirs: peer.slot });
   }
 
   /** A table that would lose values is left out; one that no longer would comes back at once. */
@@ -250,7 +226,7 @@ export class Link {
       await this.#greeting.wait(jittered(times.interval, random), signal);
       if (signal.aborted) return;
       // Somebody may have run what it takes.
-      if (this.#tables.list().length > 0) await store.refreshForms();
+      if (this.#tables.list().length + this.#disagreements.constraints.length > 0) await store.refreshForms();
       const again = await this.#greet(signal);
       if (again?.nodeId !== nodeId || again.epoch !== epoch) {
         throw new Problem('other_epoch', `Another node or another incarnation answers at ${this.#url}.`);
@@ -301,4 +277,11 @@ export class Link {
     this.#pull.fail(error);
     this.#push.fail(error);
   }
+}
+
+/** Whether a greeting has more of our tables than the one before it, sent when we knew less of the other's. */
+function tellsMore(told: Hello, before: Hello): boolean {
+  return (['forms', 'constraints'] as const).some((side) =>
+    Object.keys(told[side]).some((table) => !before[side][table]),
+  );
 }

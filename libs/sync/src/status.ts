@@ -1,4 +1,4 @@
-import type { Slot, SlotClash } from '@pgmesh/core';
+import type { ConstraintDifference, Slot, SlotClash } from '@pgmesh/core';
 
 /**
  * `connecting`: not greeted yet. `live`: reading its feed and bringing it ours. `retrying`: an exchange failed, and is tried
@@ -24,6 +24,8 @@ export interface LinkStatus {
   readonly failures: number;
   /** Where it decides conflicts otherwise than we do: while there is anything, such rows may differ for good. */
   readonly rules_differ: readonly RulesDiffer[];
+  /** Of which tables it keeps out other rows than we do: while there is anything, the two may park different rows. */
+  readonly constraints_differ: readonly ConstraintDifference[];
   /** Which numbers it draws for serial keys, and how that clashes with ours; null while it has told of none. */
   readonly sequences: (Slot & { readonly clash: SlotClash | null }) | null;
   /** The tables that are kept out of the exchange with it; all others go on. */

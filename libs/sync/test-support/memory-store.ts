@@ -1,5 +1,6 @@
 import {
   advance,
+  constraintsDigest,
   cutSnapshot,
   defaultRules,
   type DigestedForm,
@@ -130,6 +131,13 @@ export class MemoryStore implements Store {
   /** Another set of columns beside the key; rows of others are taken as if they had them. */
   alter(table: string, ...columns: readonly string[]): void {
     this.#forms = new Map([...this.#forms, [table, formOf(columns)]]);
+    for (const listener of [...this.#formListeners]) listener();
+  }
+
+  /** Other constraints, which nothing here looks after. */
+  constrain(table: string, ...constraints: readonly string[]): void {
+    const told = { ...this.#forms.get(table)!, constraints, constraintsDigest: constraintsDigest(constraints) };
+    this.#forms = new Map([...this.#forms, [table, told]]);
     for (const listener of [...this.#formListeners]) listener();
   }
 
@@ -370,7 +378,7 @@ function formOf(columns: readonly string[]): DigestedForm {
     key: ['key'],
     columns: ['key', ...columns].map((name) => ({ ...text, name, optional: name !== 'key' })),
   };
-  return { form, digest: formDigest(form) };
+  return { form, digest: formDigest(form), constraints: [], constraintsDigest: constraintsDigest([]) };
 }
 
 interface FoundRow {

@@ -1,3 +1,4 @@
+export * from './bootstrap';
 export * from './codec';
 export * from './exchange';
 export * from './frame';

@@ -12,6 +12,7 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   changes_sent: 'debug',
   sync_failed: 'warn',
   rules_differ: 'warn',
+  constraints_differ: 'warn',
   sequences_clash: 'warn',
   rules_changed: 'log',
   table_paused: 'warn',
@@ -42,7 +43,7 @@ export class EventLog {
   };
 
   private levelOf(event: MeshEvent): Level {
-    if (event.type === 'rules_differ' && event.differences.length === 0) return 'log';
+    if ('differences' in event && event.differences.length === 0) return 'log';
     if (event.type === 'conflict' && this.isNewFailure(event)) return 'warn';
     // A row that waits for the one that it refers to is no error: that one may be on its way.
     if (event.type === 'parked' && event.reason === 'reference') return 'log';

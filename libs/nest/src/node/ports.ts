@@ -48,5 +48,7 @@ export interface NodeStore extends Store {
   conflictsResolved(): Promise<number>;
   /** Findings that a person should know of; rejects with Problem `unavailable` when the database is away. */
   health(): Promise<Readonly<Record<string, unknown>>>;
+  /** Resolves when another process leads in place of this one, which has to be closed then. */
+  readonly displaced: Promise<void>;
   close(): Promise<void>;
 }

@@ -4,7 +4,7 @@ import type { Knowledge, Position, Snapshot } from '@pgmesh/core';
 import { type Frame, FrameError, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { ConflictNote } from '../conflicts/view';
 import type { Connections } from '../connections';
-import { refusesRow, rethrowAway, sqlState } from '../database';
+import { rethrowAway, sqlState } from '../database';
 import type { Changed } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import { assertConstraints, otherConstraints } from '../parking/watch';
@@ -28,8 +28,8 @@ import {
 import { metaKeys } from '../keys';
 import { versionsSince } from '../feed/window-query';
 import { isInTheWay, isKeyTaken, refused, retried } from './refusal';
-import { Unreadable } from './unreadable';
-import { copyStages, literalStage, type Target, targetOf } from './stage';
+import { cannotRead, Unreadable } from './unreadable';
+import { copyStages, literalStage, type Stage, type Target, targetOf } from './stage';
 
 export type Applied =
   | {
@@ -76,6 +76,8 @@ const patience = 1000;
 /** What peers send, merged into our tables: received as a whole first, then merged in one transaction (invariant 7). */
 export class PostgresInbox {
   private last: Promise<unknown> = Promise.resolve();
+  /** Tables of which a window came with values that cannot be read here: the next is received as text, so that the rows are found. */
+  private readonly readAsText = new Set<string>();
 
   constructor(
     private readonly connections: Pick<Connections, 'ordinary' | 'merges' | 'bulk'>,
@@ -143,17 +145,24 @@ export class PostgresInbox {
   }
 
   private async receiveCopy(desk: Desk, source: AsyncIterator<Frame>, target: Target, arrival: Arrival): Promise<void> {
+    const { name } = target.shape;
     const copied: { frame?: Frame & { type: 'copied' } } = {};
     let count = 0;
     try {
       const client = await desk.staging();
-      for await (const stage of copyStages(client, target, () => desk.nextStage(), dataOf(source, copied))) {
+      const asText = this.readAsText.has(name);
+      const data = dataOf(source, copied);
+      for await (const stage of copyStages(client, target, () => desk.nextStage(), data, asText)) {
         count += stage.count;
         arrival.add(stage);
       }
     } catch (error) {
       await this.lookAgain([target], error);
-      return refused(refusesRow(sqlState(error)) ? new Unreadable(target.shape.name, error as Error) : error);
+      if (!cannotRead(error, target.shape)) return refused(error);
+      if (this.readAsText.has(name)) return refused(new Unreadable(name, error as Error));
+      this.readAsText.add(name);
+      const text = `${name} has values that cannot be read here: ${(error as Error).message}. The window is asked for again, to find the rows.`;
+      throw new Problem('busy', text, { table: name }, { cause: error });
     }
     if (count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
   }
@@ -176,21 +185,34 @@ export class PostgresInbox {
     const { head, stages } = arrival;
     const client = await desk.merging();
     let settling = false;
+    const unread = new Set<Stage>();
+    let merging: Stage | null = null;
     for (let attempt = 1; ; attempt++) {
       const careful = attempt > 1 || settling;
       try {
-        const merge = new MergeTransaction(client, head, this.mergeOptions(careful, settling));
+        const merge = new MergeTransaction(client, head, this.mergeOptions(careful, settling, unread));
         if (!(await merge.begin(stages))) return { outcome: 'gap', head, position: merge.before };
-        for (const stage of stages) await merge.merge(stage);
-        return this.applied(head, await merge.commit(end));
+        for (merging of stages) await merge.merge(merging);
+        merging = null;
+        const merged = await merge.commit(end);
+        for (const { shape } of stages) this.readAsText.delete(shape.name);
+        for (const { shape } of unread) this.readAsText.add(shape.name);
+        return this.applied(head, merged);
       } catch (error) {
         await client.query('ROLLBACK');
         const cause = error instanceof Unreadable ? error.cause : error;
         const state = sqlState(cause);
         // A row that collides with none, time and again, is one that a trigger leaves out.
         const isLeftOut = error instanceof Collision && attempt >= collisions;
-        if (!settling && (isLeftOut || error instanceof MustSettle || isInTheWay(state, careful))) {
+        const isUnread = stages.some(({ shape }) => cannotRead(cause, shape));
+        if (!settling && (isLeftOut || isUnread || error instanceof MustSettle || isInTheWay(cause, careful))) {
           settling = true;
+          continue;
+        }
+        if (error instanceof Unreadable && error.what === 'values' && merging && !unread.has(merging)) {
+          unread.add(merging);
+          // No attempt in vain: a stage is sifted once.
+          attempt--;
           continue;
         }
         if (attempt >= attempts) return refused(error);
@@ -214,8 +236,8 @@ export class PostgresInbox {
     }
   }
 
-  private mergeOptions(careful: boolean, settling: boolean): MergeTransactionOptions {
-    return { ...this.options, shapes: this.shapes, careful, settling };
+  private mergeOptions(careful: boolean, settling: boolean, unread: ReadonlySet<Stage>): MergeTransactionOptions {
+    return { ...this.options, shapes: this.shapes, careful, settling, unread };
   }
 
   /**
@@ -226,7 +248,7 @@ export class PostgresInbox {
     const { head } = arrival;
     const client = await desk.merging();
     try {
-      const merge = new MergeTransaction(client, head, this.mergeOptions(false, false));
+      const merge = new MergeTransaction(client, head, this.mergeOptions(false, false, new Set()));
       if (!(await merge.begin([]))) return { outcome: 'gap', head, position: merge.before };
       for await (const stage of arrival.beside(patience)) await merge.merge(stage);
       return this.applied(head, await merge.commit(await arrival.complete()));

@@ -2,7 +2,7 @@ import { feedName, type Position } from '@pgmesh/core';
 import type { EndFrame, WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { type ConflictNote, noteOf } from '../conflicts/view';
-import { refusesRow, sqlState } from '../database';
+import { isTooLarge } from '../database';
 import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '../parking/watch';
 import { type Changed, noChange } from '../parking/record';
 import { Settlement } from '../parking/settlement';
@@ -13,7 +13,7 @@ import type { TableShape } from '../table-shape';
 import type { Crowd } from './crowd';
 import type { Judge } from './judge';
 import { type Merged, StageMerge } from './merge';
-import { Unreadable } from './unreadable';
+import { cannotRead, Unreadable } from './unreadable';
 import { notedMost } from './resolve';
 import type { Stage } from './stage';
 
@@ -39,6 +39,8 @@ export interface MergeTransactionOptions {
   readonly shapes: Shapes;
   /** Whether it is decided anew which rows stand: a constraint is in the way of one, or rows are parked. */
   readonly settling: boolean;
+  /** The stages that are known to have rows with values that cannot be read here. */
+  readonly unread: ReadonlySet<Stage>;
 }
 
 /** The window is about tables that nobody watches over here: it has to be merged with `settling`. */
@@ -114,8 +116,9 @@ export class MergeTransaction {
   async merge(stage: Stage): Promise<void> {
     const merged = await this.mergeStage(stage).catch((error: unknown) => {
       // Nothing is in the way of a lifted row but what it is itself: its values cannot even be read.
-      if (this.settlement && refusesRow(sqlState(error))) throw new Unreadable(stage.shape.name, error as Error);
-      throw error;
+      if (!this.settlement || !(cannotRead(error, stage.shape) || isTooLarge(error))) throw error;
+      const what = this.options.unread.has(stage) && isTooLarge(error) ? 'size' : 'values';
+      throw new Unreadable(stage.shape.name, error as Error, what);
     });
     const { name, id } = stage.shape;
     this.tableIds.add(id);
@@ -150,7 +153,9 @@ export class MergeTransaction {
   private async mergeStage(stage: Stage): Promise<Merged> {
     const opened = this.opened.get(stage);
     if (opened) return opened.merge.conclude(this.client, opened.results);
-    return this.open((await this.settlement?.liftStage(stage)) ?? stage).run(this.client);
+    if (!this.settlement) return this.open(stage).run(this.client);
+    const readable = this.options.unread.has(stage) ? await this.settlement.readStage(stage) : stage;
+    return this.open(await this.settlement.liftStage(readable)).run(this.client);
   }
 
   private open(stage: Stage): StageMerge {
