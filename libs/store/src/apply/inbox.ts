@@ -28,7 +28,7 @@ import {
 import { metaKeys } from '../keys';
 import { versionsSince } from '../feed/window-query';
 import { isInTheWay, isKeyTaken, refused, retried } from './refusal';
-import { cannotRead, Unreadable } from './unreadable';
+import { cannotRead, isMalformed, Unreadable } from './unreadable';
 import { copyStages, literalStage, type Stage, type Target, targetOf } from './stage';
 
 export type Applied =
@@ -158,7 +158,7 @@ export class PostgresInbox {
       }
     } catch (error) {
       await this.lookAgain([target], error);
-      if (!cannotRead(error, target.shape)) return refused(error);
+      if (!cannotRead(error, target.shape) || isMalformed(error)) return refused(error);
       if (this.readAsText.has(name)) return refused(new Unreadable(name, error as Error));
       this.readAsText.add(name);
       const text = `${name} has values that cannot be read here: ${(error as Error).message}. The window is asked for again, to find the rows.`;
