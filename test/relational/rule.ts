@@ -1,5 +1,15 @@
 import { type FieldStamp, type RowVersion, type StrategyName, type Visible, visible } from '@pgmesh/core';
-import { canonical, keyOf, type ReferenceRule, type Row, type Schema, type Table, tableOf, valuesOf } from './schema';
+import {
+  canonical,
+  completed,
+  keyOf,
+  type ReferenceRule,
+  type Row,
+  type Schema,
+  type Table,
+  tableOf,
+  valuesOf,
+} from './schema';
 import type { Version } from './state';
 
 /**
@@ -16,20 +26,23 @@ export interface Entrant {
   readonly origin: string;
   /** The write that inserted it, as far as its versions tell. */
   readonly inserted: FieldStamp;
+  /** Its table does not take it, whatever the others are. */
+  readonly refused: boolean;
 }
 
 export interface Verdict {
   readonly standing: readonly Entrant[];
-  readonly parked: readonly (Entrant & { readonly reason: 'key' | 'reference' })[];
+  readonly parked: readonly (Entrant & { readonly reason: 'key' | 'reference' | 'refused' })[];
 }
 
 /** The row that enters for a set of versions; null where all that is left is a deletion. */
 export function entrant(table: Table, key: string, versions: readonly Version[]): Entrant | null {
   const { image, main, fields } = shown(table, versions);
   if (image === null) return null;
+  const row = completed(table, image);
   const { stamp, origin } = main;
   const inserted = fields?.[table.key[0]!]?.at ?? ([stamp, origin] as const);
-  return { table: table.name, key, row: image, stamp, origin, inserted };
+  return { table: table.name, key, row, stamp, origin, inserted, refused: !passes(table, row) };
 }
 
 function shown(table: Table, versions: readonly Version[]): Pick<Visible, 'image' | 'main' | 'fields'> {
@@ -38,7 +51,7 @@ function shown(table: Table, versions: readonly Version[]): Pick<Visible, 'image
     visible(state, { strategy, keyColumns: table.key, jsonb: new Set() }, JSON.parse(key0(table, state)) as string[]);
   const made = by(table.strategy);
   // A row that nobody wrote so, and that its table does not take, leaves its conflict open: the last write stands.
-  const refused = made.composed && made.image !== null && !takes(table, made.image);
+  const refused = made.composed && made.image !== null && !takes(table, completed(table, made.image));
   return refused ? by('last-write-wins') : made;
 }
 
@@ -46,7 +59,12 @@ function key0(table: Table, state: readonly RowVersion[]): string {
   return keyOf(table, state.find(({ image }) => image !== null)?.image ?? {});
 }
 
-/** Whether the table takes the row, whatever the others are. */
+/** Whether the triggers let it pass that look at rows of others, too. */
+export function passes({ guards }: Table, row: Row): boolean {
+  return guards.every(({ always, holds }) => !always || holds(row) !== false);
+}
+
+/** Whether the table's own constraints take the row, whatever the others are. */
 export function takes({ columns, checks, keys }: Table, row: Row): boolean {
   return (
     columns.every(({ name, notNull }) => !notNull || row[name] !== null) &&
@@ -59,7 +77,7 @@ export function decide(schema: Schema, entrants: readonly Entrant[]): Verdict {
   const holding = schema.tables.flatMap((table) =>
     holdingKeys(
       table,
-      entrants.filter((one) => one.table === table.name),
+      entrants.filter((one) => one.table === table.name && !one.refused),
     ),
   );
   const standing = new Set(holding);
@@ -70,7 +88,10 @@ export function decide(schema: Schema, entrants: readonly Entrant[]): Verdict {
   const holds = new Set(holding);
   const parked = entrants
     .filter((one) => !standing.has(one))
-    .map((one) => ({ ...one, reason: holds.has(one) ? ('reference' as const) : ('key' as const) }));
+    .map((one) => ({
+      ...one,
+      reason: one.refused ? ('refused' as const) : holds.has(one) ? ('reference' as const) : ('key' as const),
+    }));
   return { standing: [...standing], parked };
 }
 
@@ -111,16 +132,17 @@ function isMet(schema: Schema, one: Entrant, among: ReadonlySet<Entrant>): boole
 
 export function isReferenceMet(
   schema: Schema,
-  { columns, parent, parentColumns, full }: ReferenceRule,
+  { columns, parent, parentColumns, full, from, to }: ReferenceRule,
   { table, row }: Entrant,
   among: Iterable<Entrant>,
 ): boolean {
+  if (from && !from.takes!(row)) return true;
   const wanted = valuesOf(tableOf(schema, table), columns, row);
   const nulls = wanted.filter((value) => value === null).length;
   if (nulls > 0) return !full || nulls === wanted.length;
   const of = tableOf(schema, parent);
   for (const other of among) {
-    if (other.table !== parent) continue;
+    if (other.table !== parent || (to && !to.takes!(other.row))) continue;
     if (valuesOf(of, parentColumns, other.row).every((value, i) => value === wanted[i])) return true;
   }
   return false;

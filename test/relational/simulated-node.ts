@@ -1,6 +1,6 @@
 import type * as Core from '@pgmesh/core';
 import type { Fields, RowVersion } from '@pgmesh/core';
-import { byRank, decide, type Entrant, entrant, isReferenceMet, takes } from './rule';
+import { byRank, decide, type Entrant, entrant, isReferenceMet, passes, takes } from './rule';
 import { type Row, type Schema, tableOf, valuesOf } from './schema';
 import type { Written } from './site';
 
@@ -19,6 +19,7 @@ const placeOf = ({ table, key }: { table: string; key: string }): Place => `${ta
 
 /** What a parked row waits for: a row that has its key, or the values that it refers to; the place of the parent where those are its primary key. */
 type Awaited =
+  | { readonly reason: 'refused'; readonly place: null }
   | { readonly reason: 'key'; readonly place: Place }
   | { readonly reason: 'reference'; readonly table: string; readonly place: Place | null };
 
@@ -43,18 +44,18 @@ export class SimulatedNode {
    * @returns what was written; null where it is refused
    */
   write(changes: readonly Change[], now: number, together: boolean): Written[] | null {
+    const { origin, priority } = this;
     const shown = new Map(this.standing);
     for (const { table, key, row } of changes) {
       const place = placeOf({ table, key });
       if (row === null) shown.delete(place);
-      else shown.set(place, { table, key, row, stamp: 0, origin: this.origin, inserted: [0, this.origin] });
+      else shown.set(place, { table, key, row, stamp: 0, origin, inserted: [0, origin], refused: false });
     }
     if (faultOf(this.schema, shown) !== null) return null;
     return changes.map(({ table, key, row }, i) => {
       const place = placeOf({ table, key });
       const state = this.states.get(place) ?? [];
       const stamp = Math.max(now + (together ? 0 : i), (this.core.highestStamp(state) ?? 0) + 1);
-      const { origin, priority } = this;
       const past = this.core.pastOfWrite(state, origin);
       const fields = row && this.fieldsOfWrite(table, place);
       this.states.set(place, [{ stamp, origin, priority, past, deleted: row === null, image: row, fields }]);
@@ -139,6 +140,8 @@ export class SimulatedNode {
       waiting = this.waitingFor(new Set([...lifted, ...touched]));
       if (waiting.length === 0) break;
     }
+    for (const place of lifted)
+      if (this.entrants.get(place)?.refused) parked.set(place, { reason: 'refused', place: null });
     for (const { name } of this.schema.tables) this.hold(name, lifted);
     while (this.takeUnmetOut(lifted, gone, lift));
   }
@@ -148,7 +151,7 @@ export class SimulatedNode {
     const tables = new Set([...changed].map((place) => place.slice(0, place.indexOf(' '))));
     return [...this.parked].flatMap(([place, awaited]) => {
       if (awaited.place !== null && changed.has(awaited.place)) return [place];
-      if (awaited.reason === 'key') return [];
+      if (awaited.reason !== 'reference') return [];
       const own = tableOf(this.schema, place.slice(0, place.indexOf(' ')));
       const claims = own.keys.length > 0 && tables.has(own.name);
       return claims || (awaited.place === null && tables.has(awaited.table)) ? [place] : [];
@@ -156,7 +159,9 @@ export class SimulatedNode {
   }
 
   private liftedOf(lifted: ReadonlySet<Place>, table: string): Entrant[] {
-    return [...lifted].flatMap((place) => this.entrants.get(place) ?? []).filter((one) => one.table === table);
+    return [...lifted]
+      .flatMap((place) => this.entrants.get(place) ?? [])
+      .filter((one) => one.table === table && !one.refused);
   }
 
   private hold(name: string, lifted: ReadonlySet<Place>): void {
@@ -235,7 +240,7 @@ function faultOf(schema: Schema, shown: ReadonlyMap<Place, Entrant>): string | n
   for (const table of schema.tables) {
     const rows = all.filter((one) => one.table === table.name);
     for (const [i, one] of rows.entries()) {
-      if (!takes(table, one.row)) return `${placeOf(one)} is not taken`;
+      if (!takes(table, one.row) || !passes(table, one.row)) return `${placeOf(one)} is not taken`;
       for (const { name, collide } of table.keys) {
         if (rows.slice(i + 1).some((other) => collide(one.row, other.row))) return `${placeOf(one)} violates ${name}`;
       }

@@ -27,8 +27,8 @@ import {
 } from './merge-transaction';
 import { metaKeys } from '../keys';
 import { versionsSince } from '../feed/window-query';
-import { isInTheWay, refused, retried } from './refusal';
-import { cannotRead, Unreadable } from './unreadable';
+import { isInTheWay, isKeyTaken, refused, retried } from './refusal';
+import { cannotRead, isMalformed, Unreadable } from './unreadable';
 import { copyStages, literalStage, type Stage, type Target, targetOf } from './stage';
 
 export type Applied =
@@ -158,7 +158,7 @@ export class PostgresInbox {
       }
     } catch (error) {
       await this.lookAgain([target], error);
-      if (!cannotRead(error, target.shape)) return refused(error);
+      if (!cannotRead(error, target.shape) || isMalformed(error)) return refused(error);
       if (this.readAsText.has(name)) return refused(new Unreadable(name, error as Error));
       this.readAsText.add(name);
       const text = `${name} has values that cannot be read here: ${(error as Error).message}. The window is asked for again, to find the rows.`;
@@ -224,7 +224,8 @@ export class PostgresInbox {
         } else if (error instanceof ShapeChanged || isShapeChange(state, String(error))) {
           await this.lookAgain(stages, error);
           await client.query('DISCARD PLANS');
-        } else if (state === otherConstraints) {
+        } else if (state === otherConstraints || (settling && isKeyTaken(state))) {
+          // By a constraint that has just come, perhaps.
           await this.shapes.refresh();
         } else if (!retried.has(state ?? '')) {
           await this.lookAgain(stages, cause);

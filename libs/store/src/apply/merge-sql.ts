@@ -1,5 +1,5 @@
 import { printed, sizeOf } from '../feed/window-query';
-import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, rekeyed, stagedKeys } from '../keys';
+import { inCollation, inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, rekeyed, stagedKeys } from '../keys';
 import type { Column, TableShape } from '../table-shape';
 import { impostorQuery } from './same-name';
 import { unknownOwnQuery } from './own-name';
@@ -108,7 +108,7 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
         ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted, siblings
       ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live, count(siblings) AS several FROM fresh`,
     unknownOwn: unknownOwnQuery(stage, origin),
-    repeated: `SELECT FROM (${source}) AS s GROUP BY ${order} HAVING count(*) > 1 LIMIT 1`,
+    repeated: `SELECT FROM (${source}) AS s GROUP BY ${inCollation(shape, 's')} HAVING count(*) > 1 LIMIT 1`,
     impostor: impostorQuery(stage),
     lockConcurrent: `SELECT count(*) FROM (SELECT FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}
       WHERE (${verdict}) = 'concurrent' ORDER BY ${metaKeys(shape, 'm')} FOR UPDATE OF m) AS l`,

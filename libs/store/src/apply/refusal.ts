@@ -11,6 +11,11 @@ const refusals = /^(0A|20|21|22|23|2F|38|39|42|44|54|P0)/;
 /** Serialization failure, deadlock, lock not available; a key that somebody else has taken since we looked, a parent that has gone. */
 export const retried = new Set(['40001', '40P01', '55P03', '23505', '23P01', unmetReference]);
 
+/** Whether another row has a key: of a unique index or an exclusion constraint. */
+export function isKeyTaken(state: string | undefined): boolean {
+  return state === '23505' || state === '23P01';
+}
+
 /** Why a table has to wait, and until when. */
 const waitsFor: Record<Unreadable['what'], (message: string) => string> = {
   values: (message) => `has values that cannot be read here: ${message}. Make the types the same on both nodes.`,

@@ -1,3 +1,4 @@
+import type { DatabaseError } from 'pg';
 import { refusesRow, sqlState } from '../database';
 import type { TableShape } from '../table-shape';
 
@@ -20,4 +21,10 @@ const noSuchName = /^(42P01|42704|42725|42883|3F000)$/;
 export function cannotRead(error: unknown, { columns }: Pick<TableShape, 'columns'>): boolean {
   if (refusesRow(error)) return true;
   return noSuchName.test(sqlState(error) ?? '') && columns.some(({ base }) => /^reg/.test(base));
+}
+
+/** Whether a stage's COPY is none, whatever its columns take: no rows of so many columns, no text, versions that are none. */
+export function isMalformed(error: unknown): boolean {
+  if (/^(22P04|22021)$/.test(sqlState(error) ?? '')) return true;
+  return /^COPY \S+, line \d+, column v\d: /.test((error as DatabaseError).where ?? '');
 }
