@@ -26,6 +26,7 @@ import { ParkedBook } from './parking/book';
 import type { Changed } from './parking/record';
 import { ParkingUpkeep } from './parking/upkeep';
 import { establishIdentity, type NodeIdentity } from './identity';
+import { PostgresMembers } from './members';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
@@ -103,6 +104,7 @@ export class PostgresStore {
     readonly history: PostgresSyncHistory,
     readonly rowHistory: RowHistory,
     readonly peerBook: PostgresPeerBook,
+    readonly members: PostgresMembers,
     readonly conflicts: ConflictBook,
     readonly parked: ParkedBook,
     private readonly parking: ParkingUpkeep,
@@ -185,6 +187,7 @@ export class PostgresStore {
     const history = new PostgresSyncHistory(pool);
     const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
+    const members = new PostgresMembers(pool, identity, shapes);
     const conflicts = new ConflictBook(pool, identity, shapes);
     const parked = new ParkedBook(pool, identity, shapes);
     const parking = new ParkingUpkeep(
@@ -207,6 +210,7 @@ export class PostgresStore {
       history,
       rowHistory,
       book,
+      members,
       conflicts,
       parked,
       parking,

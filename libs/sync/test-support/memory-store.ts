@@ -39,12 +39,15 @@ import type {
   FeedOptions,
   Identity,
   Inbox,
+  InTouch,
+  Members,
   OutgoingWindow,
   Store,
   SyncHistory,
   SyncRecord,
 } from '../src/ports';
 import { stepOf } from '../src/step';
+import { MemoryMembers } from './memory-members';
 
 interface Row {
   readonly state: RowState;
@@ -69,10 +72,11 @@ export class MemoryStore implements Store {
     onNews: (listener) => this.#onNews(listener),
   };
   readonly inbox: Inbox = {
-    apply: (frames) => this.#inTurn(() => this.#apply(frames)),
+    apply: (frames, inTouch = () => null) => this.#inTurn(() => this.#apply(frames, inTouch)),
     position: async (node) => this.#positions.get(node) ?? null,
     knowledge: async () => this.#knowledge(),
   };
+  readonly members: Members = new MemoryMembers(() => this.#claimed());
   /** Its tables take every row. */
   readonly onParking = () => () => undefined;
   readonly history: SyncHistory;
@@ -166,6 +170,14 @@ export class MemoryStore implements Store {
         restored.#rowsOf(table).set(key, { state, via: null, xid: restored.#nextXid++ });
     }
     return restored;
+  }
+
+  /** Each claim is of the present; whether it is worth one, `MemoryMembers` asks. */
+  #claimed(): { epoch: string; nodeId: string; tables: readonly string[]; snapshot: Snapshot; known: Knowledge } {
+    const { nodeId, epoch } = this.identity;
+    const last = [...this.#rows.values()].flatMap((rows) => [...rows.values()].map(({ xid }) => xid));
+    const xmax = last.reduce((highest, xid) => (xid >= highest ? xid + 1n : highest), 1n);
+    return { nodeId, epoch, tables: this.#tables, snapshot: { xmax, xip: [] }, known: this.#knowledge() };
   }
 
   #rowsOf(table: string): Map<string, Row> {
@@ -291,7 +303,7 @@ export class MemoryStore implements Store {
     return { head, rows: piece.filter(({ row }) => !(row.via !== null && except.includes(row.via))) };
   }
 
-  async #apply(frames: AsyncIterable<Frame>): Promise<Applied> {
+  async #apply(frames: AsyncIterable<Frame>, inTouch: InTouch): Promise<Applied> {
     const all: Frame[] = [];
     for await (const frame of frames) all.push(frame);
     const [head, end] = [all[0], all.at(-1)];
@@ -326,7 +338,7 @@ export class MemoryStore implements Store {
       }
     }
     this.#positions.set(head.node, position);
-    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head);
+    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head, inTouch);
     this.#tell();
     const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);
     return {
@@ -355,11 +367,14 @@ export class MemoryStore implements Store {
     }
   }
 
-  #learn(theirs: Knowledge, head: WindowFrame): void {
-    for (const [node, ours] of Object.entries(this.#knowledge())) {
-      const known = node === head.node ? null : learn(ours, theirs[node], head.tables);
-      const position = this.#positions.get(node);
-      if (known && position) this.#positions.set(node, { ...position, snapshot: known.cursor.snapshot });
+  #learn(theirs: Knowledge, { node: sender, tables }: WindowFrame, inTouch: InTouch): void {
+    const held = this.#positions.get(sender)!.tables.filter((table) => tables.includes(table));
+    for (const [node, known] of Object.entries(theirs)) {
+      if (node === sender || node === this.identity.nodeId) continue;
+      const ours = this.#positions.get(node) ?? null;
+      const learned = learn(ours, known, held, inTouch(node));
+      if (learned && ours && learned.epoch !== ours.epoch) this.#forgetWay(node);
+      if (learned) this.#positions.set(node, learned);
     }
   }
 }

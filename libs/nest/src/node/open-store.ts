@@ -71,6 +71,7 @@ export const openPostgresStore: OpenStore = async (
     inbox: store.inbox,
     history: store.history,
     peerBook: store.peerBook,
+    members: store.members,
     conflicts: store.conflicts,
     parked: store.parked,
     settleParked: () => store.settleParked(),
