@@ -1,6 +1,7 @@
 import { Controller, Get, UseFilters } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { ProblemFilter } from '../http/problem.filter';
+import { countMembers } from '../node/members-view';
 import { MeshNode } from '../node/mesh-node';
 
 @ApiTags('mesh')
@@ -22,6 +23,7 @@ export class StatusController {
       parked: Object.values(parked).reduce((sum, count) => sum + count, 0),
       parked_tables: parked,
       tables_synced: status.tables.length,
+      members: await countMembers(store, mesh),
     };
   }
 }
