@@ -103,7 +103,12 @@ describe('a full mesh of three', () => {
     await allLive(a, b, c);
     a.store.write('public.items', '1', 'x');
     await converged(a, b, c);
-    await pause(800);
+    // Each says how far it has come, and hears of the others.
+    await eventually('nothing is left to be told', () => {
+      const told = [a, b, c].flatMap(({ requests }) => requests.splice(0));
+      return told.includes('hello') && !told.includes('notify-changes');
+    });
+    await pause(1_200);
     const arrived = [a, b, c].map(({ store }) => store.arrived.length);
     for (const node of [a, b, c]) node.requests.length = 0;
     await pause(1_000);

@@ -21,6 +21,7 @@ import {
   shows,
   type Slot,
   type Snapshot,
+  withoutRows,
 } from '@pgmesh/core';
 import {
   type EndFrame,
@@ -337,7 +338,7 @@ export class MemoryStore implements Store {
         changes[frame.table] = (changes[frame.table] ?? 0) + 1;
       }
     }
-    this.#positions.set(head.node, position);
+    this.#positions.set(head.node, end.rows === 0 ? withoutRows(before, position) : position);
     if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head, inTouch);
     this.#tell();
     const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);
