@@ -7,7 +7,15 @@ import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '.
 import { type Changed, noChange } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import type { Shapes } from '../shapes';
-import { type InTouch, learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
+import {
+  type InTouch,
+  learnFrom,
+  lockPositions,
+  positionAfter,
+  type PositionRow,
+  toPosition,
+  writePosition,
+} from '../positions';
 import { durably } from '../feed/durable';
 import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
@@ -87,13 +95,9 @@ export class MergeTransaction {
     const small = early.map((stage) => this.open(stage));
     const openings = small.map((merge) => merge.opening);
     const plans = this.head.kind === 'copy' ? [bySize] : [];
-    const [locked, parked, ...rest] = (await burst(this.client, [
-      ...begin,
-      lockPositions,
-      parkedTables,
-      ...plans,
-      ...openings.flat(),
-    ])).slice(begin.length);
+    const [locked, parked, ...rest] = (
+      await burst(this.client, [...begin, lockPositions, parkedTables, ...plans, ...openings.flat()])
+    ).slice(begin.length);
     const results = rest.slice(plans.length);
     small.forEach((merge, i) => {
       this.opened.set(merge.stage, { merge, results: results.splice(0, openings[i]!.length) });
