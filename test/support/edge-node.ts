@@ -79,6 +79,18 @@ export class SparseStore implements NodeStore {
     remove: async () => undefined,
   };
 
+  readonly members: NodeStore['members'] = {
+    heads: async () => {
+      this.reach();
+      return [];
+    },
+    list: async () => [],
+    join: async () => [],
+    change: async () => null,
+    claim: async () => null,
+    lag: async () => ({ rows: 0, more: false, since: null, holdsUpSince: null }),
+  };
+
   readonly conflicts: NodeStore['conflicts'] = {
     list: async (query) => {
       this.reach();

@@ -1,8 +1,8 @@
 import type { ReadableStream } from 'node:stream/web';
 
-/** Asks a running node. @throws Error that says what came instead of an answer, and what to do */
-export async function ask(base: string, path: string): Promise<unknown> {
-  const response = await answered(base, path, { signal: AbortSignal.timeout(10_000) });
+/** Asks a running node, by GET unless told otherwise. @throws Error that says what came instead of an answer, and what to do */
+export async function ask(base: string, path: string, method = 'GET'): Promise<unknown> {
+  const response = await answered(base, path, { method, signal: AbortSignal.timeout(10_000) });
   return response.json().catch(() => null);
 }
 

@@ -10,6 +10,7 @@ export type { ChangesPage, ChangesQuery } from './feed/changes';
 export { type KeptVersion, type Restored, RowHistory } from './history/row-history';
 export type { VersionName } from './decide';
 export type { LeaseOptions } from './lease';
+export type { MemberChange, MemberLag, PostgresMembers } from './members';
 export { migrate } from './migrate';
 export { type Renamed, renameWriter } from './rename-writer';
 export type { ParkedBook, ParkedPage, ParkedQuery, ParkedView } from './parking/book';

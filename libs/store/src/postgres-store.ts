@@ -28,6 +28,7 @@ import type { Changed } from './parking/record';
 import { ParkingUpkeep } from './parking/upkeep';
 import { establishIdentity, type NodeIdentity } from './identity';
 import { Lease, type LeaseOptions, newHolder, sessionName } from './lease';
+import { PostgresMembers } from './members';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
@@ -109,6 +110,7 @@ export class PostgresStore {
     readonly history: PostgresSyncHistory,
     readonly rowHistory: RowHistory,
     readonly peerBook: PostgresPeerBook,
+    readonly members: PostgresMembers,
     readonly conflicts: ConflictBook,
     readonly parked: ParkedBook,
     private readonly parking: ParkingUpkeep,
@@ -198,6 +200,7 @@ export class PostgresStore {
     const history = new PostgresSyncHistory(pool);
     const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
+    const members = new PostgresMembers(pool, identity, shapes);
     const conflicts = new ConflictBook(pool, identity, shapes);
     const parked = new ParkedBook(pool, identity, shapes);
     const parking = new ParkingUpkeep(
@@ -221,6 +224,7 @@ export class PostgresStore {
       history,
       rowHistory,
       book,
+      members,
       conflicts,
       parked,
       parking,

@@ -1,5 +1,5 @@
 import { clashOf, formatCursor, type Position } from '@pgmesh/core';
-import { type Hello, Problem } from '@pgmesh/wire';
+import { type Gossip, type Hello, Problem, toWireKnowledge } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
 import { PeerComparison, summaryOf } from './compare/peer-comparison';
 import type { CompareOptions, ComparedPeer } from './compare/result';
@@ -102,6 +102,11 @@ export class Link {
     this.#greeting.wake();
   }
 
+  /** We have other links than we told it of. */
+  linksChanged(): void {
+    if (this.isLive) this.#greeting.wake();
+  }
+
   /** A table of ours is another from now on: it is told soon. */
   formsChanged(): void {
     this.#disagreements.compare(this.#nodeId);
@@ -201,6 +206,7 @@ export class Link {
     if (session === null) return false;
     this.#position = await context.store.inbox.position(session.nodeId);
     this.#state = 'live';
+    context.linked();
     const tables = context.neighbours.get(session.nodeId)?.tables ?? [];
     context.events.emit({ type: 'peer_connected', peer: session.nodeId, url: session.url, tables });
     // The first of them to fail ends the others; none of them is left behind.
@@ -215,7 +221,7 @@ export class Link {
   }
 
   async #greet(signal: AbortSignal): Promise<Session | null> {
-    const { client, self, neighbours, instances, peers } = this.context;
+    const { client, self, neighbours, instances, membership, peers } = this.context;
     const url = this.peer.urls[this.#failures % Math.max(this.peer.urls.length, 1)] ?? this.peer.url;
     this.#url = url;
     const known = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
@@ -229,13 +235,28 @@ export class Link {
     self.check(hello);
     this.#nodeId = hello.node_id;
     instances.met(hello);
+    await membership.met(hello);
     neighbours.met(hello);
     const told = await self.hello(hello.node_id, neighbours.get(hello.node_id)?.told);
     if (tellsMore(told, ours)) await client.hello(url, told, signal);
     this.#disagreements.compare(this.#nodeId);
     this.#compareTables(true);
     peers.learn(url, hello.node_id);
+    if (hello.members !== null && hello.members !== (await membership.digest())) await this.#gossip(url, signal);
     return { url, nodeId: hello.node_id, epoch: hello.epoch, instance: hello.instance, signal };
+  }
+
+  /** We know of other members than it does, or other things of them: each tells what the other lacks. */
+  async #gossip(url: string, signal: AbortSignal): Promise<void> {
+    const { client, membership, store } = this.context;
+    const hint = async (gossip: Gossip): Promise<Gossip> => {
+      const { nodeId: node_id, epoch } = store.identity;
+      const knowledge = toWireKnowledge(await store.inbox.knowledge());
+      const answer = await client.hint(url, { node_id, epoch, knowledge, pull: false, gossip }, signal);
+      return answer.gossip ?? { members: [] };
+    };
+    const lacked = await membership.answered(await hint(await membership.question()));
+    if (lacked) await hint(lacked);
   }
 
   /** A table that would lose values is left out; one that no longer would comes back at once. */

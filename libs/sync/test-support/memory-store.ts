@@ -24,6 +24,7 @@ import {
   shows,
   type Slot,
   type Snapshot,
+  withoutRows,
 } from '@pgmesh/core';
 import {
   type EndFrame,
@@ -42,6 +43,8 @@ import type {
   FeedOptions,
   Identity,
   Inbox,
+  InTouch,
+  Members,
   OutgoingWindow,
   Store,
   SyncHistory,
@@ -49,6 +52,7 @@ import type {
 } from '../src/ports';
 import { stepOf } from '../src/step';
 import { type HeldTable, MemoryDigests } from './memory-digests';
+import { MemoryMembers } from './memory-members';
 
 interface Row {
   readonly state: RowState;
@@ -73,7 +77,7 @@ export class MemoryStore implements Store {
     onNews: (listener) => this.#onNews(listener),
   };
   readonly inbox: Inbox = {
-    apply: (frames) => this.#inTurn(() => this.#apply(frames)),
+    apply: (frames, inTouch = () => null) => this.#inTurn(() => this.#apply(frames, inTouch)),
     position: async (node) => this.#positions.get(node) ?? null,
     knowledge: async () => this.#knowledge(),
   };
@@ -81,6 +85,7 @@ export class MemoryStore implements Store {
     (table) => this.#heldTable(table),
     () => formatSnapshot(this.#present()),
   );
+  readonly members: Members = new MemoryMembers(() => this.#claimed());
   /** Its tables take every row. */
   readonly onParking = () => () => undefined;
   readonly history: SyncHistory;
@@ -181,6 +186,14 @@ export class MemoryStore implements Store {
         restored.#rowsOf(table).set(key, { state, via: null, xid: restored.#nextXid++ });
     }
     return restored;
+  }
+
+  /** Each claim is of the present; whether it is worth one, `MemoryMembers` asks. */
+  #claimed(): { epoch: string; nodeId: string; tables: readonly string[]; snapshot: Snapshot; known: Knowledge } {
+    const { nodeId, epoch } = this.identity;
+    const last = [...this.#rows.values()].flatMap((rows) => [...rows.values()].map(({ xid }) => xid));
+    const xmax = last.reduce((highest, xid) => (xid >= highest ? xid + 1n : highest), 1n);
+    return { nodeId, epoch, tables: this.#tables, snapshot: { xmax, xip: [] }, known: this.#knowledge() };
   }
 
   #rowsOf(table: string): Map<string, Row> {
@@ -326,7 +339,7 @@ export class MemoryStore implements Store {
     return { head, rows: piece.filter(({ row }) => !(row.via !== null && except.includes(row.via))) };
   }
 
-  async #apply(frames: AsyncIterable<Frame>): Promise<Applied> {
+  async #apply(frames: AsyncIterable<Frame>, inTouch: InTouch): Promise<Applied> {
     const all: Frame[] = [];
     for await (const frame of frames) all.push(frame);
     const [head, end] = [all[0], all.at(-1)];
@@ -360,8 +373,8 @@ export class MemoryStore implements Store {
         changes[frame.table] = (changes[frame.table] ?? 0) + 1;
       }
     }
-    this.#positions.set(head.node, position);
-    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head);
+    this.#positions.set(head.node, end.rows === 0 ? withoutRows(before, position) : position);
+    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head, inTouch);
     this.#tell();
     const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);
     return {
@@ -390,11 +403,14 @@ export class MemoryStore implements Store {
     }
   }
 
-  #learn(theirs: Knowledge, head: WindowFrame): void {
-    for (const [node, ours] of Object.entries(this.#knowledge())) {
-      const known = node === head.node ? null : learn(ours, theirs[node], head.tables);
-      const position = this.#positions.get(node);
-      if (known && position) this.#positions.set(node, { ...position, snapshot: known.cursor.snapshot });
+  #learn(theirs: Knowledge, { node: sender, tables }: WindowFrame, inTouch: InTouch): void {
+    const held = this.#positions.get(sender)!.tables.filter((table) => tables.includes(table));
+    for (const [node, known] of Object.entries(theirs)) {
+      if (node === sender || node === this.identity.nodeId) continue;
+      const ours = this.#positions.get(node) ?? null;
+      const learned = learn(ours, known, held, inTouch(node));
+      if (learned && ours && learned.epoch !== ours.epoch) this.#forgetWay(node);
+      if (learned) this.#positions.set(node, learned);
     }
   }
 }

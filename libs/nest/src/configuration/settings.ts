@@ -1,9 +1,20 @@
-import { parseMaxVersions, parseRules } from '@pgmesh/core';
-import { isNodeName, parseDnsName, parsePeerUrl } from '@pgmesh/discovery';
+import { isNodeName, parseMaxVersions, parseRules } from '@pgmesh/core';
+import { parseDnsName, parsePeerUrl } from '@pgmesh/discovery';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { duration, list, listeningPort, oneOf, port, type Setting, url, wholeNumber, yesOrNo } from './setting';
+import {
+  duration,
+  durationOrOff,
+  list,
+  listeningPort,
+  oneOf,
+  port,
+  type Setting,
+  url,
+  wholeNumber,
+  yesOrNo,
+} from './setting';
 
 const nodeName = z
   .string()
@@ -318,6 +329,16 @@ export const settings = {
     fallback: '30s',
     meaning: 'How long a peer may stay silent in the middle of an exchange.',
     example: '30s',
+  },
+  memberCap: {
+    variable: 'P2P_MEMBER_CAP',
+    flag: '--member-cap <time>',
+    type: durationOrOff(60_000, 3_650 * 86_400_000),
+    fallback: '30d',
+    meaning:
+      'How long a member of the mesh may be silent before nobody waits for it any more: what was deleted is remembered for its sake until then. ' +
+      'When it returns it copies the tables anew, and loses nothing that was written there. `off`: it is waited for until somebody evicts it.',
+    example: '7d',
   },
   maxDrift: {
     variable: 'P2P_MAX_DRIFT',

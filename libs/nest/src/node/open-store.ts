@@ -72,6 +72,7 @@ export const openPostgresStore: OpenStore = async (
     history: store.history,
     digests: store.digests,
     peerBook: store.peerBook,
+    members: store.members,
     conflicts: store.conflicts,
     parked: store.parked,
     settleParked: () => store.settleParked(),

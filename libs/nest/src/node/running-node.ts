@@ -66,6 +66,7 @@ export async function startNode(
     retries: configuration.maxRetries,
     verifyInterval: configuration.verifyInterval,
     verifyRepair: configuration.verifyRepair,
+    memberCap: configuration.memberCap,
     secret: configuration.secret,
     ca,
     warn,
