@@ -35,6 +35,8 @@ CREATE TABLE p2p.tracked_table (
   conflicts   bigint      NOT NULL DEFAULT 0,
   -- How many versions of a row p2p.history_<id> keeps with their images; 0: there is no such table (libs/store/src/sql/history.sql).
   max_versions integer    NOT NULL DEFAULT 0,
+  -- Of rows that cannot stand beside each other the older stands: by the rules for the table (libs/core: isOldestFirst).
+  oldest_first boolean    NOT NULL DEFAULT false,
   -- Whether the rows that were there before the history have their first entry in it.
   seeded      boolean     NOT NULL DEFAULT false,
   tracked_at  timestamptz NOT NULL DEFAULT now()
@@ -54,12 +56,44 @@ CREATE TABLE p2p.position (
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- Who has ever belonged to the mesh (libs/core: Member), this node included. `claim`, `snapshot` and `known` are what the node said last of how
+-- far it had come; `known` by node as nodes tell each other: {cursor: 'epoch/xmax:xip,…', tables: […]}.
+CREATE TABLE p2p.member (
+  node_id    text        PRIMARY KEY COLLATE "C",
+  epoch      text        NOT NULL COLLATE "C",
+  tables     text[]      NOT NULL,
+  first_seen timestamptz NOT NULL,
+  last_seen  timestamptz NOT NULL,
+  claim      bigint,
+  snapshot   text,
+  known      jsonb,
+  evicted_at timestamptz,
+  evicted_by text        COLLATE "C",
+  term       integer     NOT NULL DEFAULT 0,
+  CHECK (num_nulls(claim, snapshot, known) IN (0, 3)),
+  CHECK (num_nulls(evicted_at, evicted_by) IN (0, 2))
+);
+
 -- The numbers that this node draws for serial keys (libs/core: Slot); no row until they are interleaved (pgmesh sequences).
 CREATE TABLE p2p.slot (
   only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
   slot     integer NOT NULL,
   of       integer NOT NULL,
   CHECK (slot BETWEEN 1 AND of)
+);
+
+-- Which of the processes over this database leads (libs/store/src/lease.ts). One row; by this server's clock.
+CREATE TABLE p2p.lease (
+  only_one      boolean     PRIMARY KEY DEFAULT true CHECK (only_one),
+  holder        text        COLLATE "C",
+  -- Where the other processes reach it.
+  url           text,
+  -- The connection by which it holds the lease.
+  pid           integer,
+  session_start timestamptz,
+  generation    bigint      NOT NULL DEFAULT 0,
+  taken_at      timestamptz,
+  renewed_at    timestamptz
 );
 
 -- Peers that somebody added by hand; kept across restarts.

@@ -16,6 +16,33 @@ TABLE conflict
   left_out integer NOT NULL DEFAULT 0
   PRIMARY KEY (id)
 
+TABLE lease
+  only_one boolean NOT NULL DEFAULT true
+  holder text
+  url text
+  pid integer
+  session_start timestamp with time zone
+  generation bigint NOT NULL DEFAULT 0
+  taken_at timestamp with time zone
+  renewed_at timestamp with time zone
+  CHECK (only_one)
+  PRIMARY KEY (only_one)
+TABLE member
+  node_id text NOT NULL
+  epoch text NOT NULL
+  tables text[] NOT NULL
+  first_seen timestamp with time zone NOT NULL
+  last_seen timestamp with time zone NOT NULL
+  claim bigint
+  snapshot text
+  known jsonb
+  evicted_at timestamp with time zone
+  evicted_by text
+  term integer NOT NULL DEFAULT 0
+  CHECK ((num_nulls(claim, snapshot, known) = ANY (ARRAY[0, 3])))
+  CHECK ((num_nulls(evicted_at, evicted_by) = ANY (ARRAY[0, 2])))
+  PRIMARY KEY (node_id)
+
 TABLE meta_1
   key1 uuid NOT NULL
   key2 integer NOT NULL
@@ -124,6 +151,7 @@ TABLE tracked_table
   backfilled boolean NOT NULL DEFAULT false
   conflicts bigint NOT NULL DEFAULT 0
   max_versions integer NOT NULL DEFAULT 0
+  oldest_first boolean NOT NULL DEFAULT false
   seeded boolean NOT NULL DEFAULT false
   tracked_at timestamp with time zone NOT NULL DEFAULT now()
   PRIMARY KEY (id)
@@ -140,6 +168,9 @@ CREATE UNIQUE INDEX conflict_pkey ON p2p.conflict USING btree (id)
 CREATE UNIQUE INDEX conflict_table_id_key_digest_idx ON p2p.conflict USING btree (table_id, p2p.key_digest(key)) WHERE (ended_at IS NULL)
 
 CREATE INDEX conflict_updated_at_idx ON p2p.conflict USING btree (updated_at)
+
+CREATE UNIQUE INDEX lease_pkey ON p2p.lease USING btree (only_one)
+CREATE UNIQUE INDEX member_pkey ON p2p.member USING btree (node_id)
 
 CREATE UNIQUE INDEX meta_1_pkey ON p2p.meta_1 USING btree (key1, key2)
 

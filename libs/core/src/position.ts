@@ -12,7 +12,8 @@ export interface Position {
   readonly snapshot: Snapshot;
   /**
    * What any step brought rows of. Beyond `snapshot` while a first copy goes on and after one, when the stream goes back to
-   * where the copy began: rows from there are here although we do not claim to have read so far.
+   * where the copy began: rows from there are here although we do not claim to have read so far. So are some of transactions of which
+   * others were held back, and rows that came alone, to repair them.
    */
   readonly reached: Snapshot;
   readonly copy: CopyProgress | null;
@@ -41,7 +42,14 @@ export type FeedRequest =
 
 /** A window or piece as far as positions are concerned. */
 export type Step =
-  | { readonly kind: 'window'; readonly tables: readonly string[]; readonly from: Snapshot; readonly to: Snapshot }
+  | {
+      readonly kind: 'window';
+      readonly tables: readonly string[];
+      readonly from: Snapshot;
+      readonly to: Snapshot;
+      /** What it may have rows of, where that is more than `to`. */
+      readonly reached?: Snapshot;
+    }
   | {
       readonly kind: 'copy';
       readonly tables: readonly string[];
@@ -82,7 +90,13 @@ export function advance(position: Position | null, epoch: string, step: Step): P
   const current: Position =
     position?.epoch === epoch ? position : { epoch, tables: [], snapshot: beginning, reached: beginning, copy: null };
   const next = step.kind === 'window' ? afterWindow(current, step) : afterPiece(current, step);
-  return next && { ...next, reached: joinSnapshots(current.reached, step.to) };
+  const reached = step.kind === 'window' && step.reached ? joinSnapshots(step.reached, step.to) : step.to;
+  return next && { ...next, reached: joinSnapshots(current.reached, reached) };
+}
+
+/** The position after a step that had no row. */
+export function withoutRows(before: Position | null, after: Position): Position {
+  return { ...after, reached: before?.epoch === after.epoch ? before.reached : beginning };
 }
 
 function afterWindow(position: Position, step: Step & { kind: 'window' }): Position | null {
@@ -107,8 +121,8 @@ function rejoin(position: Position, tables: readonly string[]): Position {
   ) as [[string, Snapshot][], [string, Snapshot][]];
   if (back.length === 0) return position;
   const snapshot = back.reduce((met, [, at]) => meetSnapshots(met, at), position.snapshot);
-  const followed = [...position.tables, ...back.map(([table]) => table)].sort();
-  return leaving({ ...position, tables: followed, snapshot }, Object.fromEntries(rest));
+  const all = [...position.tables, ...back.map(([table]) => table)].sort();
+  return leaving({ ...position, tables: all, snapshot }, Object.fromEntries(rest));
 }
 
 function leaving({ left: _, ...position }: Position, left: Readonly<Record<string, Snapshot>>): Position {
@@ -121,12 +135,16 @@ function afterPiece(position: Position, step: Step & { kind: 'copy' }): Position
   const { tables, since } = piece;
   if (step.next !== null) return { ...position, copy: { tables, since, next: step.next } };
   const snapshot = position.tables.length > 0 ? meetSnapshots(position.snapshot, since) : since;
-  const left = Object.entries(position.left ?? {}).filter(([table]) => !tables.includes(table));
-  const followed = [...position.tables, ...tables].sort();
-  return leaving({ ...position, tables: followed, snapshot, copy: null }, Object.fromEntries(left));
+  return leavingRest({ ...position, tables: [...position.tables, ...tables].sort(), snapshot, copy: null });
 }
 
 type Piece = Pick<CopyProgress, 'tables' | 'since'>;
+
+/** The position without what it had left off of the tables that it follows. */
+export function leavingRest(position: Position): Position {
+  const left = Object.entries(position.left ?? {}).filter(([table]) => !position.tables.includes(table));
+  return leaving(position, Object.fromEntries(left));
+}
 
 /** A first piece begins a copy, whatever was under way; one that was repeated after its copy's end brings nothing new. */
 function begin(position: Position, step: Step & { kind: 'copy' }): Piece | null {

@@ -2,6 +2,7 @@ import {
   advance,
   type CopyProgress,
   formatSnapshot,
+  isNodeName,
   joinSeen,
   type Knowledge,
   learn,
@@ -127,33 +128,45 @@ export function positionAfter(position: Position | null, head: WindowFrame): Pos
   return advance(position, head.epoch, stepOf(head));
 }
 
-/** Our positions in third feeds, moved forward by what the sender of a merged window knew (invariant 9). */
+/** Under which incarnation a node talks to us just now; null when it does not. */
+export type InTouch = (node: string) => string | null;
+
+/** Feeds of which we learn without having read them: no mesh has so many nodes, and a sender might name any number. */
+const mostLearned = 10_000;
+
+/** Our positions in third feeds, moved forward by what the sender of a merged window knew, or made (invariant 9). */
 export function learnFrom(
   ours: ReadonlyMap<string, Position>,
-  head: WindowFrame,
+  self: string,
+  sender: { readonly node: string; readonly tables: readonly string[] },
   theirs: WireKnowledge,
+  inTouch: InTouch,
 ): ReadonlyMap<string, Position> {
   const moved = new Map<string, Position>();
   for (const [node, { cursor, tables }] of Object.entries(theirs)) {
-    const position = ours.get(node);
-    if (!position || position.copy || node === head.node) continue;
+    if (node === sender.node || node === self) continue;
+    const position = ours.get(node) ?? null;
+    if (position === null && (ours.size + moved.size >= mostLearned || !isNodeName(node))) continue;
     const known = parseCursor(cursor);
     if (!known) throw new Problem('bad_request', `The window's knowledge of ${node} has a cursor that cannot be read.`);
-    const own = { cursor: { epoch: position.epoch, snapshot: position.snapshot }, tables: position.tables };
-    const learned = learn(own, { cursor: known, tables }, head.tables);
-    if (learned) moved.set(node, { ...position, snapshot: learned.cursor.snapshot });
+    const learned = learn(position, { cursor: known, tables }, sender.tables, inTouch(node));
+    if (learned) moved.set(node, learned);
   }
   return moved;
 }
 
-/** What is seen by way of a node after a window of its: null where the window did not go over all that we share. */
+/**
+ * What is seen by way of a node after a window of its; null where that did not go over all that we share.
+ * @param tables those that the window covered, and that we follow there: of others earlier rows may be missing
+ */
 export function seenAfter(
   before: StoredSeen | null,
-  head: WindowFrame,
+  { kind }: WindowFrame,
+  tables: readonly string[],
   told: WireSeen | undefined,
   shared: readonly string[],
 ): StoredSeen | null {
-  if (head.kind !== 'window' || !told || !shared.every((table) => head.tables.includes(table))) return null;
+  if (kind !== 'window' || !told || !shared.every((table) => tables.includes(table))) return null;
   const still = before && shared.every((table) => before.tables.includes(table)) ? fromWireSeen(before.origins) : {};
   return { tables: shared, origins: toWireSeen(joinSeen(still, fromWireSeen(told))) };
 }
@@ -161,7 +174,13 @@ export function seenAfter(
 function stepOf(head: WindowFrame): Step {
   const to = snapshotOf(head.to);
   return head.kind === 'window'
-    ? { kind: 'window', tables: head.tables, from: snapshotOf(head.from), to }
+    ? {
+        kind: 'window',
+        tables: head.tables,
+        from: snapshotOf(head.from),
+        to,
+        reached: snapshotOf(head.reached ?? head.to),
+      }
     : { kind: 'copy', tables: head.tables, at: head.at, to, next: head.next };
 }
 

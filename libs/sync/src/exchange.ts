@@ -22,10 +22,11 @@ import { encodeBody } from './content-encoding';
 import { Incoming, otherNode, otherProtocol } from './incoming';
 import type { Instances } from './instances';
 import type { Journal } from './journal';
+import type { Membership } from './membership';
 import type { Neighbours } from './neighbours';
 import { openFor, type Reader, readerOf } from './offer';
 import { Outgoing } from './outgoing';
-import type { OutgoingWindow, Store } from './ports';
+import type { InTouch, OutgoingWindow, Store } from './ports';
 import type { Self } from './self';
 import { stepOf } from './step';
 import type { Turnstile } from './turnstile';
@@ -44,14 +45,26 @@ export interface ExchangeParts {
   readonly self: Self;
   readonly neighbours: Neighbours;
   readonly instances: Instances;
+  readonly membership: Membership;
   readonly journal: Journal;
   readonly clock: () => number;
   /** Through which our own first copies pass. */
   readonly copies: Turnstile;
   /** Milliseconds that who wants to begin a first copy is kept waiting while we are in one ourselves. */
   readonly copyDelay: number;
+  readonly inTouch: InTouch;
   /** Told how far a peer's push has brought us in its feed. */
   readonly moved: (peer: string, position: Position) => void;
+}
+
+/** Who asks from a position stands there: it may have learned of it from others since it greeted us. */
+function standing(
+  { tables, from }: FeedRequest & { kind: 'window' },
+  epoch: string,
+  before: Position | null = null,
+): { position?: Position } {
+  if (before?.epoch === epoch && tables.every((table) => before.tables.includes(table))) return {};
+  return { position: { epoch, tables, snapshot: from, reached: from, copy: null } };
 }
 
 /** The answering side of a node: what the HTTP controllers call, with bodies as they came. */
@@ -60,13 +73,14 @@ export class Exchange {
 
   constructor(private readonly parts: ExchangeParts) {}
 
-  /** @throws Problem `bad_request`, `other_protocol`, `other_node`, `cloned_node`, `forbidden` (another room) */
+  /** @throws Problem `bad_request`, `other_protocol`, `other_node`, `cloned_node`, `other_room` */
   async hello(body: unknown): Promise<Hello> {
-    const { self, neighbours, instances } = this.parts;
+    const { self, neighbours, instances, membership } = this.parts;
     const theirs = parseBody(helloSchema, body, 'greeting');
     self.check(theirs);
     if (!self.is(theirs)) {
       instances.met(theirs);
+      await membership.met(theirs);
       neighbours.met(theirs);
       neighbours.heard(theirs.node_id, {});
     }
@@ -98,8 +112,10 @@ export class Exchange {
       seen: fromWireSeen(asked.seen),
       links: asked.links,
     };
-    const reader = await readerOf(store, { nodeId: asked.node_id, ...facts }, neighbours.get(asked.node_id)?.epoch);
-    neighbours.heard(reader.nodeId, facts);
+    const before = neighbours.get(asked.node_id);
+    const reader = await readerOf(store, { nodeId: asked.node_id, ...facts }, before?.epoch);
+    const position = request.kind === 'window' ? standing(request, epoch, before?.position) : {};
+    neighbours.heard(reader.nodeId, { ...facts, ...position });
     const gone = AbortSignal.any([signal, this.#closing.signal]);
     if (request.kind === 'copy' && request.at === null) {
       await this.parts.copies.settled(asked.node_id, this.parts.copyDelay, gone);
@@ -124,7 +140,7 @@ export class Exchange {
     const started = clock();
     const incoming = new Incoming(frames, store.identity, ({ node }) => instances.assertOne(node));
     try {
-      const applied = await store.inbox.apply(incoming);
+      const applied = await store.inbox.apply(incoming, this.parts.inTouch);
       await journal.received(applied, 'received', started);
       neighbours.heard(applied.head.node, incoming.facts);
       const [known, had] = await Promise.all([store.inbox.knowledge(), store.inbox.seen()]);
@@ -150,13 +166,14 @@ export class Exchange {
 
   /** Someone tells that it has news, and how far it has come. */
   async hint(body: unknown): Promise<HintAnswer> {
-    const { store, neighbours } = this.parts;
+    const { store, neighbours, membership } = this.parts;
     const hint = parseBody(hintSchema, body, 'hint');
     const facts = { knowledge: fromWireKnowledge(hint.knowledge), seen: fromWireSeen(hint.seen) };
     neighbours.heard(hint.node_id, facts, hint.pull);
     const [knowledge, seen] = await Promise.all([store.inbox.knowledge(), store.inbox.seen()]);
-    const position = await store.inbox.position(hint.node_id);
-    return { knowledge: toWireKnowledge(knowledge), seen: toWireSeen(seen), position: toWirePosition(position) };
+    const position = toWirePosition(await store.inbox.position(hint.node_id));
+    const gossip = hint.gossip && (await membership.answer(hint.gossip));
+    return { knowledge: toWireKnowledge(knowledge), seen: toWireSeen(seen), position, ...(gossip && { gossip }) };
   }
 
   /** Lets go of the requests that are held open. */

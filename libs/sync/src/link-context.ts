@@ -3,11 +3,12 @@ import type { MeshEvents } from './events';
 import type { Instances } from './instances';
 import type { Journal } from './journal';
 import type { Link } from './link';
+import type { Membership } from './membership';
 import type { Neighbours } from './neighbours';
 import type { Pace } from './pace';
 import type { PeerClient } from './peer-client';
 import type { Peers } from './peers';
-import type { Store } from './ports';
+import type { InTouch, Store } from './ports';
 import type { Self } from './self';
 import type { Turnstile } from './turnstile';
 
@@ -38,6 +39,7 @@ export interface LinkContext {
   readonly peers: Peers;
   readonly neighbours: Neighbours;
   readonly instances: Instances;
+  readonly membership: Membership;
   readonly client: PeerClient;
   readonly events: MeshEvents;
   readonly journal: Journal;
@@ -53,6 +55,7 @@ export interface LinkContext {
   readonly retries: number;
   /** The nodes that we have a live link to. */
   readonly links: () => readonly string[];
+  readonly inTouch: InTouch;
   /** Told when a link is live, and when nothing answers there. */
   readonly changed: (link: Link) => void;
 }

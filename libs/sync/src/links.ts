@@ -15,6 +15,7 @@ export class Links {
   readonly #choice: LinkChoice;
   readonly #context: LinkContext;
   #timer: NodeJS.Timeout | null = null;
+  #telling: NodeJS.Timeout | null = null;
 
   /** @param bound peers to link to at most; Infinity for all */
   constructor(context: Omit<LinkContext, 'changed'>, bound: number) {
@@ -42,6 +43,7 @@ export class Links {
 
   async stop(): Promise<void> {
     if (this.#timer) clearInterval(this.#timer);
+    if (this.#telling) clearTimeout(this.#telling);
     await Promise.all([...this.#links.splice(0).map((link) => link.stop()), ...this.#ending]);
   }
 
@@ -112,9 +114,21 @@ export class Links {
   #changed(link: Link): void {
     if (!this.#links.includes(link)) return;
     const { known } = link;
+    if (link.isLive) this.#tellLater();
     if (!link.isLive) this.#choice.failed(known);
     else if (!this.#choice.heard(known)) return;
     this.follow();
+  }
+
+  /**
+   * Peers hold back what we get from others directly, so that they have to know of a new link soon; of several at once they are told
+   * together. Who has just joined has little to ask of them that would tell it by the way.
+   */
+  #tellLater(): void {
+    this.#telling ??= setTimeout(() => {
+      this.#telling = null;
+      for (const link of this.#links) link.linksChanged();
+    }, this.#context.times.hold).unref();
   }
 
   #reasonOf(link: Link): LinkReason | null {
@@ -142,7 +156,9 @@ function idleStatus({ nodeId, url }: KnownPeer): LinkStatus {
     lag_ms: 0,
     failures: 0,
     rules_differ: [],
+    constraints_differ: [],
     sequences: null,
+    compared: null,
     paused_tables: [],
   };
 }

@@ -1,5 +1,8 @@
 import { formatRules, type Position } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
+import { AntiEntropy } from './compare/anti-entropy';
+import { ComparisonAnswers } from './compare/answers';
+import type { ComparedPeer, CompareOptions } from './compare/result';
 import { MeshEvents } from './events';
 import { Exchange } from './exchange';
 import { failureOf } from './failure';
@@ -9,11 +12,12 @@ import { Journal } from './journal';
 import type { Link } from './link';
 import type { LinkContext, MeshTimes } from './link-context';
 import { Links } from './links';
-import { Neighbours } from './neighbours';
+import { Membership } from './membership';
+import { hasDialled, Neighbours } from './neighbours';
 import { Pace } from './pace';
 import type { PeerClient } from './peer-client';
 import type { Peers } from './peers';
-import type { Store } from './ports';
+import type { InTouch, Store } from './ports';
 import type { RoundResult } from './round';
 import { Self } from './self';
 import type { MeshStatus } from './status';
@@ -36,6 +40,12 @@ export interface MeshOptions {
   readonly retries?: number;
   /** P2P_LINKS: peers to link to at most; all unless said. */
   readonly links?: number;
+  /** P2P_VERIFY_INTERVAL, in milliseconds; 0, and unless given: rows are compared on demand alone. */
+  readonly verifyInterval?: number;
+  /** P2P_VERIFY_REPAIR. */
+  readonly verifyRepair?: boolean;
+  /** P2P_MEMBER_CAP, in milliseconds; null: a silent member is waited for until somebody evicts it. */
+  readonly memberCap?: number | null;
   /** P2P_SECRET. */
   readonly secret?: string | null;
   /** Certificates, in PEM, to trust beside those that Node trusts. */
@@ -58,10 +68,16 @@ export class Mesh {
   readonly events: MeshEvents;
   /** What the HTTP controllers call. */
   readonly exchange: Exchange;
+  /** The same for nodes that compare their rows with ours. */
+  readonly comparisons: ComparisonAnswers;
+  readonly #antiEntropy: AntiEntropy;
+  /** Who belongs to the mesh. */
+  readonly membership: Membership;
   readonly #context: Omit<LinkContext, 'changed'>;
   readonly #room: string;
   readonly #endings: (() => void)[] = [];
   readonly #links: Links;
+  #comparing: Promise<unknown> = Promise.resolve();
 
   constructor(options: MeshOptions) {
     const { store, peers, url, room = '', clock = Date.now, random = Math.random } = options;
@@ -69,9 +85,13 @@ export class Mesh {
     this.#room = room;
     const links = (): readonly string[] => this.links();
 
-    // Who we are, and what we know of the others
-    const self = new Self({ store, room, url, links });
+    // Whom we talk to
     const neighbours = new Neighbours(clock);
+    const isLinked = (nodeId: string): boolean => {
+      const neighbour = neighbours.get(nodeId);
+      return links().includes(nodeId) || (neighbour !== undefined && hasDialled(neighbour, clock(), interval));
+    };
+    const inTouch: InTouch = (nodeId) => (isLinked(nodeId) ? (neighbours.get(nodeId)?.epoch ?? null) : null);
 
     // What is told of it
     this.events = new MeshEvents(store.identity.nodeId, clock, options.warn);
@@ -79,6 +99,20 @@ export class Mesh {
     const instances = new Instances(clock, 3 * interval, ({ code, message }, peer) => {
       void journal.failed(peer, 'received', code, message);
     });
+
+    // Who belongs to the mesh, and who we are
+    this.membership = new Membership({
+      store,
+      events: this.events,
+      journal,
+      clock,
+      interval,
+      cap: options.memberCap ?? null,
+      isLinked,
+      warn: options.warn ?? ((message) => process.emitWarning(message)),
+    });
+    const { membership } = this;
+    const self = new Self({ store, room, url, links, digest: () => membership.digest() });
 
     // The two sides: answering, and asking
     const copies = new Turnstile();
@@ -89,12 +123,15 @@ export class Mesh {
       self,
       neighbours,
       instances,
+      membership,
       journal,
       clock,
       copies,
       copyDelay: timeout / 2,
+      inTouch,
       moved,
     });
+    this.comparisons = new ComparisonAnswers({ store, neighbours, journal, links });
     const client = options.client ?? new HttpClient({ timeout, secret, ca });
     const times: MeshTimes = {
       interval,
@@ -114,6 +151,7 @@ export class Mesh {
       peers,
       neighbours,
       instances,
+      membership,
       client,
       events,
       journal,
@@ -125,9 +163,20 @@ export class Mesh {
       batch,
       retries,
       links,
+      inTouch,
     };
     this.#links = new Links(context, options.links ?? Infinity);
     this.#context = context;
+
+    // Comparing what is here with what is there
+    this.#antiEntropy = new AntiEntropy({
+      interval: options.verifyInterval ?? 0,
+      repair: options.verifyRepair ?? true,
+      random,
+      events,
+      links: () => this.#links.all,
+      begins: (peer) => !neighbours.get(peer)?.links.includes(store.identity.nodeId) || store.identity.nodeId < peer,
+    });
   }
 
   /** The nodes that we have a live link to. */
@@ -161,14 +210,18 @@ export class Mesh {
         }
       }),
     );
+    this.membership.start();
     this.#links.start();
+    this.#antiEntropy.start();
   }
 
   /** What is under way is broken off: it had not been applied, and is asked for again after the next start. */
   async stop(): Promise<void> {
     for (const end of this.#endings.splice(0)) end();
     this.exchange.close();
+    await this.#antiEntropy.stop();
     await this.#links.stop();
+    await this.membership.stop();
     await this.#context.client.close();
   }
 
@@ -203,12 +256,48 @@ export class Mesh {
    * @throws Problem `not_found` for a peer or a table that is not there
    */
   async syncNow(peer?: string, tables?: readonly string[]): Promise<SyncOutcome[]> {
+    return Promise.all(this.#linksTo(peer, tables).map((link) => this.#outcome(link, tables)));
+  }
+
+  /**
+   * Compares our rows with those of one peer, or of all that are live, one after the other, and repairs what differs where that is asked for
+   * (docs/verify.md). One such comparison at a time.
+   * @throws Problem `not_found` for a peer or a table that is not there
+   */
+  async compare(
+    { peer, tables, ...options }: CompareOptions & { readonly peer?: string; readonly tables?: readonly string[] },
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<ComparedPeer[]> {
+    const links = this.#linksTo(peer, tables).filter(({ isLive }) => peer !== undefined || isLive);
+    const compared: ComparedPeer[] = [];
+    for (const link of links) {
+      compared.push(await this.#inTurn(() => link.compare(tables, options, signal)));
+    }
+    return compared;
+  }
+
+  /** @throws Problem `not_found` for a peer, by node id or URL, that is not there */
+  assertKnown(peer: string | undefined): void {
+    this.#linksTo(peer, undefined);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#comparing.then(work);
+    this.#comparing = turn.catch(() => undefined); // told to whoever asked for it
+    return turn;
+  }
+
+  #linksTo(peer: string | undefined, tables: readonly string[] | undefined): Link[] {
     const shared = this.#context.store.tables();
     const unknown = tables?.find((table) => !shared.includes(table));
     if (unknown !== undefined) throw new Problem('not_found', 'There is no such table here, or it is not shared.');
     const links = this.#links.all.filter(({ nodeId, url }) => peer === undefined || peer === nodeId || peer === url);
-    if (peer !== undefined && links.length === 0) throw new Problem('not_found', 'There is no such peer.');
-    return Promise.all(links.map((link) => this.#outcome(link, tables)));
+    if (peer === undefined || links.length > 0) return links;
+    const isIdle = this.#links.status().some(({ node_id, url }) => peer === node_id || peer === url);
+    const detail = isIdle
+      ? 'There is no link to that peer: others bring its changes. Name one that is linked to (GET /p2p/peers), or add it by hand: POST /p2p/peers.'
+      : 'There is no such peer.';
+    throw new Problem('not_found', detail);
   }
 
   async #outcome(link: Link, tables: readonly string[] | undefined): Promise<SyncOutcome> {

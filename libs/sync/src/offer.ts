@@ -84,6 +84,13 @@ export function openFor(
   });
 }
 
+/** Whether a feed has nothing that its reader has not, by whichever way. */
+export async function lacksNothing(store: Store, reader: Reader, request: FeedRequest): Promise<boolean> {
+  const window = await openFor(store, reader, request, 1);
+  await window.close();
+  return window.rows === 0;
+}
+
 /** How many rows a feed has that its reader has not passed, whether it has them by other ways or not; counted no further than `limit`. */
 export async function countRows(store: Store, request: FeedRequest, limit: number): Promise<number> {
   const window = await store.feed.open(request, { except: () => [], limit });

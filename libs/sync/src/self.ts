@@ -3,7 +3,7 @@ import { type Hello, Problem, protocolVersion, toWireKnowledge, toWirePosition, 
 import { formatRules } from '@pgmesh/core';
 import { otherNode, otherProtocol } from './incoming';
 import type { Store } from './ports';
-import { formsFor, type ToldTables } from './told-tables';
+import { constraintsFor, formsFor, type ToldTables } from './told-tables';
 
 export interface SelfOptions {
   readonly store: Store;
@@ -13,6 +13,8 @@ export interface SelfOptions {
   readonly url: () => string | null;
   /** The nodes that we have a live link to. */
   readonly links: () => readonly string[];
+  /** Of the members that we know of. */
+  readonly digest: () => Promise<string>;
 }
 
 /** How we introduce ourselves, and whom we refuse. */
@@ -23,7 +25,7 @@ export class Self {
 
   /** Our greeting, to a node, with what it has told of its tables, or to whoever answers (null). */
   async hello(to: string | null, told?: ToldTables): Promise<Hello> {
-    const { store, room, url, links } = this.options;
+    const { store, room, url, links, digest } = this.options;
     const { nodeId, epoch } = store.identity;
     const [tables, forms] = [store.tables(), store.forms()];
     return {
@@ -35,8 +37,11 @@ export class Self {
       tables: [...tables],
       digests: tables.map((table) => forms.get(table)?.digest ?? ''),
       forms: formsFor(forms, told),
+      constraint_digests: tables.map((table) => forms.get(table)?.constraintsDigest ?? ''),
+      constraints: constraintsFor(forms, told),
       rules: formatRules(store.rules),
       sequences: store.slot,
+      members: await digest(),
       url: url(),
       links: [...links()],
       knowledge: toWireKnowledge(await store.inbox.knowledge()),
@@ -50,14 +55,15 @@ export class Self {
     return hello.instance === this.#instance;
   }
 
-  /** @throws Problem `other_protocol`, `forbidden` (another room), `other_node` (our id, but not us) */
+  /** @throws Problem `other_protocol`, `other_room`, `other_node` (our id, but not us) */
   check(hello: Hello): void {
     const { store, room } = this.options;
     if (hello.protocol !== protocolVersion) throw otherProtocol(hello.protocol);
     if (hello.room !== room) {
       throw new Problem(
-        'forbidden',
-        'The nodes are of different rooms. Set the same P2P_ROOM on both, or leave them apart.',
+        'other_room',
+        `The nodes are of different rooms, ${JSON.stringify(room)} and ${JSON.stringify(hello.room.slice(0, 63))}. ` +
+          'Set the same P2P_ROOM on both, or leave them apart.',
       );
     }
     if (hello.node_id === store.identity.nodeId && !this.is(hello)) throw otherNode(hello.node_id);

@@ -1,11 +1,14 @@
 import {
   advance,
+  beginning,
+  constraintsDigest,
   cutSnapshot,
   defaultRules,
   type DigestedForm,
   type FeedRequest,
   formDigest,
   formatSnapshot,
+  type HeldRow,
   type Knowledge,
   joinSeen,
   type Known,
@@ -24,6 +27,7 @@ import {
   shows,
   type Slot,
   type Snapshot,
+  withoutRows,
   withoutTransactions,
 } from '@pgmesh/core';
 import {
@@ -45,13 +49,17 @@ import type {
   FeedOptions,
   Identity,
   Inbox,
+  InTouch,
   Later,
+  Members,
   OutgoingWindow,
   Store,
   SyncHistory,
   SyncRecord,
 } from '../src/ports';
 import { stepOf } from '../src/step';
+import { type HeldTable, MemoryDigests } from './memory-digests';
+import { MemoryMembers } from './memory-members';
 
 interface Row {
   readonly state: RowState;
@@ -86,11 +94,16 @@ export class MemoryStore implements Store {
     onNews: (listener) => this.#onNews(listener),
   };
   readonly inbox: Inbox = {
-    apply: (frames) => this.#inTurn(() => this.#apply(frames)),
+    apply: (frames, inTouch = () => null) => this.#inTurn(() => this.#apply(frames, inTouch)),
     position: async (node) => this.#positions.get(node) ?? null,
     knowledge: async () => this.#knowledge(),
     seen: async () => this.#seenNow(),
   };
+  readonly digests = new MemoryDigests(
+    (table) => this.#heldTable(table),
+    () => formatSnapshot(this.#present()),
+  );
+  readonly members: Members = new MemoryMembers(() => this.#claimed());
   /** Its tables take every row. */
   readonly onParking = () => () => undefined;
   readonly history: SyncHistory;
@@ -152,6 +165,13 @@ export class MemoryStore implements Store {
     for (const listener of [...this.#formListeners]) listener();
   }
 
+  /** Other constraints, which nothing here looks after. */
+  constrain(table: string, ...constraints: readonly string[]): void {
+    const told = { ...this.#forms.get(table)!, constraints, constraintsDigest: constraintsDigest(constraints) };
+    this.#forms = new Map([...this.#forms, [table, told]]);
+    for (const listener of [...this.#formListeners]) listener();
+  }
+
   /** A local write, in a transaction of its own; null deletes. */
   write(table: string, key: string, value: string | null): void {
     const xid = this.#nextXid++;
@@ -185,6 +205,14 @@ export class MemoryStore implements Store {
         restored.#rowsOf(table).set(key, { state, via: null, xid: restored.#nextXid++, written: null });
     }
     return restored;
+  }
+
+  /** Each claim is of the present; whether it is worth one, `MemoryMembers` asks. */
+  #claimed(): { epoch: string; nodeId: string; tables: readonly string[]; snapshot: Snapshot; known: Knowledge } {
+    const { nodeId, epoch } = this.identity;
+    const last = [...this.#rows.values()].flatMap((rows) => [...rows.values()].map(({ xid }) => xid));
+    const xmax = last.reduce((highest, xid) => (xid >= highest ? xid + 1n : highest), 1n);
+    return { nodeId, epoch, tables: this.#tables, snapshot: { xmax, xip: [] }, known: this.#knowledge() };
   }
 
   #rowsOf(table: string): Map<string, Row> {
@@ -252,6 +280,26 @@ export class MemoryStore implements Store {
     const skipped = { except: judge(this.#knowledge()), seen, later };
     const found =
       request.kind === 'window' ? this.#readWindow(request, skipped, limit) : this.#readPiece(request, skipped, limit);
+    return this.#opened(found);
+  }
+
+  #heldTable(table: string): HeldTable {
+    const rows = this.#rowsOf(table);
+    const found = (keys: readonly string[]) =>
+      keys.flatMap((key) => (rows.has(key) ? [{ table, key, row: rows.get(key)! }] : []));
+    const at = formatSnapshot(beginning);
+    const head = { kind: 'window' as const, from: at, to: at, more: true, tables: [table], at: null, next: null };
+    return {
+      rows: () => [...rows].map(([key, { state }]) => heldOf(key, state)),
+      open: async (keys) => {
+        const reached = formatSnapshot(this.#present());
+        return this.#opened({ ...nothingHeld, head: { ...head, reached }, rows: found(keys) });
+      },
+      rewrite: (key) => this.write(table, key, rows.get(key)!.state.at(-1)!.image?.value ?? null),
+    };
+  }
+
+  #opened(found: Found): OutgoingWindow {
     const { nodeId, epoch } = this.identity;
     const head: WindowFrame = { type: 'window', protocol: protocolVersion, node: nodeId, epoch, ...found.head };
     const end: EndFrame = {
@@ -296,18 +344,19 @@ export class MemoryStore implements Store {
     const isDue = ({ row }: FoundRow): boolean => row.xid < skipped.later!.from;
     const all = [...urgent, ...waiting.filter(isDue)].sort((a, b) => (a.row.xid < b.row.xid ? -1 : 1));
     const held = waiting.filter((one) => !isDue(one));
-    const present = withoutTransactions(
+    const shown = withoutTransactions(
       this.#present(),
       held.map(({ row }) => row.xid),
     );
     const cut =
       all.length > limit ? all.find(({ row }, i) => i >= limit && row.xid !== all[i - 1]!.row.xid) : undefined;
     const rows = cut ? all.filter(({ row }) => row.xid < cut.row.xid) : all;
-    const to = cut ? cutSnapshot(from, present, cut.row.xid) : present;
+    const upTo = (present: Snapshot) => formatSnapshot(cut ? cutSnapshot(from, present, cut.row.xid) : present);
     const head = {
       kind: 'window' as const,
       from: formatSnapshot(from),
-      to: formatSnapshot(to),
+      to: upTo(shown),
+      reached: upTo(this.#present()),
       more: cut !== undefined,
       tables,
       at: null,
@@ -345,10 +394,10 @@ export class MemoryStore implements Store {
       next: all.length > limit && last ? { table: last.table, after: [last.key] } : null,
     };
     const rows = piece.filter(({ row }) => !this.#isKnown(row, skipped));
-    return { head, rows, held: false, origins: [], overdue: [] };
+    return { ...nothingHeld, head, rows };
   }
 
-  async #apply(frames: AsyncIterable<Frame>): Promise<Applied> {
+  async #apply(frames: AsyncIterable<Frame>, inTouch: InTouch): Promise<Applied> {
     const all: Frame[] = [];
     for await (const frame of frames) all.push(frame);
     const [head, end] = [all[0], all.at(-1)];
@@ -390,11 +439,12 @@ export class MemoryStore implements Store {
         changes[frame.table] = (changes[frame.table] ?? 0) + 1;
       }
     }
-    this.#positions.set(head.node, position);
-    if (end.seen && this.#tables.every((table) => head.tables.includes(table))) {
+    this.#positions.set(head.node, end.rows === 0 ? withoutRows(before, position) : position);
+    const whole = head.tables.filter((table) => position.tables.includes(table));
+    if (end.seen && this.#tables.every((table) => whole.includes(table))) {
       this.#seen = joinSeen(this.#seen, fromWireSeen(end.seen));
     }
-    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head);
+    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head, inTouch);
     this.#tell();
     const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);
     return {
@@ -424,13 +474,24 @@ export class MemoryStore implements Store {
     }
   }
 
-  #learn(theirs: Knowledge, head: WindowFrame): void {
-    for (const [node, ours] of Object.entries(this.#knowledge())) {
-      const known = node === head.node ? null : learn(ours, theirs[node], head.tables);
-      const position = this.#positions.get(node);
-      if (known && position) this.#positions.set(node, { ...position, snapshot: known.cursor.snapshot });
+  #learn(theirs: Knowledge, { node: sender, tables }: WindowFrame, inTouch: InTouch): void {
+    const held = this.#positions.get(sender)!.tables.filter((table) => tables.includes(table));
+    for (const [node, known] of Object.entries(theirs)) {
+      if (node === sender || node === this.identity.nodeId) continue;
+      const ours = this.#positions.get(node) ?? null;
+      const learned = learn(ours, known, held, inTouch(node));
+      if (learned && ours && learned.epoch !== ours.epoch) this.#forgetWay(node);
+      if (learned) this.#positions.set(node, learned);
     }
   }
+}
+
+function heldOf(key: string, state: RowState): HeldRow {
+  const { stamp, origin, past, deleted, image } = state.at(-1)!;
+  const names = state.map((one) => `${one.stamp}@${one.origin}`).join();
+  const several = state.length > 1;
+  const version = { stamp, origin, past, deleted, several, composed: false, names };
+  return { key: [key], digest: JSON.stringify(state), value: image && JSON.stringify(image), version, untouched: true };
 }
 
 function formOf(columns: readonly string[]): DigestedForm {
@@ -439,7 +500,7 @@ function formOf(columns: readonly string[]): DigestedForm {
     key: ['key'],
     columns: ['key', ...columns].map((name) => ({ ...text, name, optional: name !== 'key' })),
   };
-  return { form, digest: formDigest(form) };
+  return { form, digest: formDigest(form), constraints: [], constraintsDigest: constraintsDigest([]) };
 }
 
 interface FoundRow {
@@ -456,6 +517,8 @@ interface Found {
   readonly origins: readonly string[];
   readonly overdue: readonly string[];
 }
+
+const nothingHeld = { held: false, origins: [], overdue: [] } as const;
 
 function without(seen: Seen, origins: readonly string[]): Seen {
   return Object.fromEntries(Object.entries(seen).filter(([origin]) => !origins.includes(origin)));

@@ -36,6 +36,7 @@ const shapes: Shapes = {
     kind,
     from: text,
     to: text,
+    reached: orAbsent(text),
     more: flag,
     tables: texts,
     at: orNull(point),

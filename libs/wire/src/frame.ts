@@ -34,6 +34,8 @@ export interface WindowFrame {
   /** `xmax:xip,…` The receiver takes a window only when its own position includes `from`. For a copy: both are the snapshot read. */
   readonly from: string;
   readonly to: string;
+  /** What it may have rows of, where that is more than `to`: of a transaction of which others are held back, or rows that come alone. */
+  readonly reached?: string;
   /** Whether there was more than fitted into this window. */
   readonly more: boolean;
   /** The tables over which the window was read. */

@@ -5,7 +5,8 @@ import type { WireKnowledge, WireSeen } from './frame';
  * The version of what nodes say to each other. Nodes of different versions refuse each other by name.
  *
  * 1  2026-11  windows, first copies, hints, knowledge
- * 2  2026-11  versions name their origin's transaction (`written`); nodes tell what they have of each origin (`seen`)
+ * 2  2026-11  versions name their origin's transaction (`written`); nodes tell what they have of each origin (`seen`);
+ *             windows tell of rows beyond their end (`reached`)
  */
 export const protocolVersion = 2;
 

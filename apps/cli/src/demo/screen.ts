@@ -65,6 +65,8 @@ function tell(line: LogLine): string | null {
       return `unparked  ${rowOf(line)}${line.stands === true ? '' : ', which was deleted'}`;
     case 'rules_differ':
       return `differs   from ${String(peer)} in P2P_CONFLICT`;
+    case 'constraints_differ':
+      return `differs   from ${String(peer)} in constraints`;
     case 'sequences_clash':
       return line.clash === null ? null : `clashes   with ${String(peer)} over serial keys: pgmesh sequences`;
     case 'table_paused':

@@ -8,10 +8,15 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   peer_connected: 'log',
   peer_unreachable: 'warn',
   peer_left: 'log',
+  member_joined: 'log',
+  member_evicted: 'warn',
+  member_returned: 'log',
   changes_received: 'log',
   changes_sent: 'debug',
   sync_failed: 'warn',
+  rows_differ: 'warn',
   rules_differ: 'warn',
+  constraints_differ: 'warn',
   sequences_clash: 'warn',
   rules_changed: 'log',
   table_paused: 'warn',
@@ -42,7 +47,7 @@ export class EventLog {
   };
 
   private levelOf(event: MeshEvent): Level {
-    if (event.type === 'rules_differ' && event.differences.length === 0) return 'log';
+    if ('differences' in event && event.differences.length === 0) return 'log';
     if (event.type === 'conflict' && this.isNewFailure(event)) return 'warn';
     // A row that waits for the one that it refers to is no error: that one may be on its way.
     if (event.type === 'parked' && event.reason === 'reference') return 'log';

@@ -1,6 +1,7 @@
 import { Controller, Get, UseFilters } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { ProblemFilter } from '../http/problem.filter';
+import { countMembers } from '../node/members-view';
 import { MeshNode } from '../node/mesh-node';
 
 @ApiTags('mesh')
@@ -12,7 +13,7 @@ export class StatusController {
   @Get()
   @ApiOperation({ summary: 'This node, its tables, and how far it is with each peer' })
   async status() {
-    const { store, mesh } = this.node.running;
+    const { store, mesh, bootstrap } = this.node.running;
     const status = mesh.status();
     const parked = await store.parked.count();
     return {
@@ -22,6 +23,8 @@ export class StatusController {
       parked: Object.values(parked).reduce((sum, count) => sum + count, 0),
       parked_tables: parked,
       tables_synced: status.tables.length,
+      bootstrap: bootstrap(),
+      members: await countMembers(store, mesh),
     };
   }
 }

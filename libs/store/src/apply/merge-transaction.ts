@@ -1,13 +1,14 @@
-import { feedName, type Position } from '@pgmesh/core';
+import { feedName, type Position, withoutRows } from '@pgmesh/core';
 import type { EndFrame, WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { type ConflictNote, noteOf } from '../conflicts/view';
-import { refusesRow, sqlState } from '../database';
+import { isTooLarge } from '../database';
 import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '../parking/watch';
 import { type Changed, noChange } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import type { Shapes } from '../shapes';
 import {
+  type InTouch,
   learnFrom,
   lockPositions,
   positionAfter,
@@ -17,12 +18,13 @@ import {
   toPosition,
   writePosition,
 } from '../positions';
+import { durably } from '../feed/durable';
 import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
 import type { Crowd } from './crowd';
 import type { Judge } from './judge';
 import { type Merged, StageMerge } from './merge';
-import { Unreadable } from './unreadable';
+import { cannotRead, Unreadable } from './unreadable';
 import { notedMost } from './resolve';
 import type { Stage } from './stage';
 
@@ -41,6 +43,8 @@ export interface MergedWindow {
 }
 
 export interface MergeTransactionOptions {
+  readonly nodeId: string;
+  readonly inTouch: InTouch;
   /** Under which we write. */
   readonly origin: string;
   readonly maxDrift: number;
@@ -50,6 +54,8 @@ export interface MergeTransactionOptions {
   readonly shapes: Shapes;
   /** Whether it is decided anew which rows stand: a constraint is in the way of one, or rows are parked. */
   readonly settling: boolean;
+  /** The stages that are known to have rows with values that cannot be read here. */
+  readonly unread: ReadonlySet<Stage>;
 }
 
 /** The window is about tables that nobody watches over here: it has to be merged with `settling`. */
@@ -97,13 +103,9 @@ export class MergeTransaction {
     const small = early.map((stage) => this.open(stage));
     const openings = small.map((merge) => merge.opening);
     const plans = this.head.kind === 'copy' ? [bySize] : [];
-    const [, , locked, parked, ...rest] = await burst(this.client, [
-      ...begin,
-      lockPositions,
-      parkedTables,
-      ...plans,
-      ...openings.flat(),
-    ]);
+    const [locked, parked, ...rest] = (
+      await burst(this.client, [...begin, lockPositions, parkedTables, ...plans, ...openings.flat()])
+    ).slice(begin.length);
     const results = rest.slice(plans.length);
     small.forEach((merge, i) => {
       this.opened.set(merge.stage, { merge, results: results.splice(0, openings[i]!.length) });
@@ -129,8 +131,9 @@ export class MergeTransaction {
   async merge(stage: Stage): Promise<void> {
     const merged = await this.mergeStage(stage).catch((error: unknown) => {
       // Nothing is in the way of a lifted row but what it is itself: its values cannot even be read.
-      if (this.settlement && refusesRow(sqlState(error))) throw new Unreadable(stage.shape.name, error as Error);
-      throw error;
+      if (!this.settlement || !(cannotRead(error, stage.shape) || isTooLarge(error))) throw error;
+      const what = this.options.unread.has(stage) && isTooLarge(error) ? 'size' : 'values';
+      throw new Unreadable(stage.shape.name, error as Error, what);
     });
     const { name, id } = stage.shape;
     this.tableIds.add(id);
@@ -145,17 +148,18 @@ export class MergeTransaction {
   }
 
   async commit({ knowledge, seen }: EndFrame): Promise<MergedWindow> {
-    const position = this.after;
-    if (position === null) throw new Error('A window that does not connect is not committed');
-    const learned = knowledge ? learnFrom(this.positions, this.head, knowledge) : new Map<string, Position>();
+    if (this.after === null) throw new Error('A window that does not connect is not committed');
+    const position = this.rows === 0 ? withoutRows(this.before, this.after) : this.after;
+    const { nodeId, inTouch } = this.options;
+    // A table that the window covers and that we do not follow there is not here whole.
+    const tables = this.head.tables.filter((table) => position.tables.includes(table));
+    const sender = { node: this.head.node, tables };
+    const learned = learnFrom(this.positions, nodeId, sender, knowledge ?? {}, inTouch);
     const moved = [...learned].map(([node, to]) => writePosition(node, to));
-    const own = writePosition(
-      this.head.node,
-      position,
-      seenAfter(this.seenBefore, this.head, seen, this.options.shapes.names),
-    );
-    const versioned = prepared('SELECT p2p.assert_versioned($1)', [[...this.tableIds]]);
     const { shapes } = this.options;
+    const nowSeen = seenAfter(this.seenBefore, this.head, tables, seen, shapes.names);
+    const own = writePosition(this.head.node, position, nowSeen);
+    const versioned = prepared('SELECT p2p.assert_versioned($1)', [[...this.tableIds]]);
     if (this.settlement) {
       this.parking = await this.settlement.conclude();
       for (const id of this.settlement.tables) this.tableIds.add(id);
@@ -163,14 +167,17 @@ export class MergeTransaction {
     const unaffected = this.settlement ? [] : assertUnaffected(shapes, this.tableIds, this.parkedTables);
     const constraints = [...assertConstraints(shapes, this.tableIds), ...unaffected];
     await burst(this.client, [versioned, ...constraints, own, ...moved, ...this.counters, { text: 'COMMIT' }]);
-    const { rows, changed, conflicts, noted, tables, parking } = this;
-    return { rows, changed, conflicts, noted, tables, repeated: [...this.repeated], parking, position };
+    const { rows, changed, conflicts, noted, parking } = this;
+    const repeated = [...this.repeated];
+    return { rows, changed, conflicts, noted, tables: this.tables, repeated, parking, position };
   }
 
   private async mergeStage(stage: Stage): Promise<Merged> {
     const opened = this.opened.get(stage);
     if (opened) return opened.merge.conclude(this.client, opened.results);
-    return this.open((await this.settlement?.liftStage(stage)) ?? stage).run(this.client);
+    if (!this.settlement) return this.open(stage).run(this.client);
+    const readable = this.options.unread.has(stage) ? await this.settlement.readStage(stage) : stage;
+    return this.open(await this.settlement.liftStage(readable)).run(this.client);
   }
 
   private open(stage: Stage): StageMerge {
@@ -189,11 +196,15 @@ export class MergeTransaction {
 }
 
 /**
+ * Where we stand is told to others as soon as it can be seen, and what is told must outlive a crash: a merge is flushed to disk by its
+ * commit also where the database is set not to (synchronous_commit = off).
+ *
  * p2p.mode holds this transaction's own id, so that a setting that survived it would suppress nothing (trap 31). The lock
  * time-out is below deadlock_timeout: where a user's transaction and ours wait for each other, it is ours that gives way.
  */
 export const begin: QueryConfig[] = [
   { text: 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE' },
+  prepared(durably, []),
   prepared(
     `SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true), set_config('lock_timeout',
       greatest(1, least(400, 400 * extract(epoch FROM current_setting('deadlock_timeout')::interval)))::int4::text, true)`,

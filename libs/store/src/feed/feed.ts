@@ -1,10 +1,12 @@
 import {
+  beginning,
   type CopyPoint,
   feedName,
   type FeedRequest,
   formatCursor,
   formatSnapshot,
   type Knowledge,
+  sameSnapshot,
   type Seen,
   type Snapshot,
 } from '@pgmesh/core';
@@ -33,6 +35,7 @@ import {
   fitsColumns,
   probe,
   readColumns,
+  versionsOf,
   versionsWithin,
   windowBytes,
 } from './window-reader';
@@ -128,6 +131,25 @@ export class PostgresFeed {
     }
   }
 
+  /** The rows of these keys alone, in a window that connects wherever its reader stands, and moves nobody's position. */
+  async openRows(table: string, keys: readonly (readonly string[])[]): Promise<OpenWindow> {
+    const shapes = [this.shapes.get(table) ?? []].flat();
+    const client = await this.pool.connect().catch(rethrowAway);
+    try {
+      const { snapshot: present, unflushed } = await beginWindow(client, this.shapes.names);
+      // Our present is what they may be of; it is told where they are not yet read, for others to be sent them all the same.
+      const bounds = { from: beginning, to: beginning, reached: present, more: true, at: null, next: null };
+      const head = this.head(shapes, { kind: 'window', ...bounds });
+      const parts = shapes.map((shape) => ({ shape, columns: null, versions: versionsOf(shape, keys) }));
+      const rows = { rows: keys.length, own: keys.length };
+      const sent = this.outgoing({ client, unflushed }, head, parts, { knowledge: null }, rows, present.xmax);
+      return { ...sent, held: false, overdue: [], end: present.xmax };
+    } catch (error) {
+      await rollback(client);
+      throw error;
+    }
+  }
+
   private async openWindow(opening: Opening, from: Snapshot) {
     const { client, shapes, present, knowledge, seen, limit } = opening;
     if (from.xmax > present.xmax) {
@@ -141,7 +163,7 @@ export class PostgresFeed {
     const leftOut = held ? opening.leftOut : { ...opening.leftOut, later: null };
     const found = await probe(client, shapes, from, leftOut, limit);
     const cut = await findCut(client, found.tables, from, leftOut, limit);
-    const { bounds, to } = boundsOf(from, present, cut, held ?? undefined);
+    const { bounds, to, reached } = boundsOf(from, present, cut, held ?? undefined);
     const { origin } = this.identity;
     const parts = found.tables.map(({ shape, count }) => ({
       shape,
@@ -150,7 +172,7 @@ export class PostgresFeed {
         : null,
       versions: versionsWithin(shape, bounds, leftOut),
     }));
-    const head = this.head(shapes, { kind: 'window', from, to, more: cut !== null, at: null, next: null });
+    const head = this.head(shapes, { kind: 'window', from, to, reached, more: cut !== null, at: null, next: null });
     const isHeld = (held?.transactions.length ?? 0) > 0;
     const told = {
       knowledge: cut === null && !isHeld ? toWire(knowledge) : null,
@@ -175,7 +197,12 @@ export class PostgresFeed {
 
   private head(
     shapes: readonly TableShape[],
-    { from, to, ...rest }: Pick<WindowFrame, 'kind' | 'more' | 'at' | 'next'> & { from: Snapshot; to: Snapshot },
+    {
+      from,
+      to,
+      reached = to,
+      ...rest
+    }: Pick<WindowFrame, 'kind' | 'more' | 'at' | 'next'> & { from: Snapshot; to: Snapshot; reached?: Snapshot },
   ): WindowFrame {
     return {
       type: 'window',
@@ -184,13 +211,14 @@ export class PostgresFeed {
       epoch: this.identity.epoch,
       from: formatSnapshot(from),
       to: formatSnapshot(to),
+      ...(!sameSnapshot(reached, to) && { reached: formatSnapshot(reached) }),
       tables: shapes.map((shape) => shape.name),
       ...rest,
     };
   }
 
   private outgoing(
-    { client, unflushed }: Opening,
+    { client, unflushed }: Pick<Opening, 'client' | 'unflushed'>,
     head: WindowFrame,
     parts: readonly Part[],
     told: Pick<Frame & { type: 'end' }, 'knowledge' | 'seen'>,

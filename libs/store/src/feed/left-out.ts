@@ -17,6 +17,9 @@ export interface LeftOut {
   readonly later: Later | null;
 }
 
+/** Nothing: who reads has none of it. */
+export const nothingLeftOut: LeftOut = { feeds: [], seen: {}, later: null };
+
 /** Parameters for `leftOutArgs`, in their order. */
 export function leftOutValues({ feeds, seen, later }: LeftOut): unknown[] {
   return [

@@ -11,8 +11,10 @@ import type { Frame } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import type { TableShape } from '../table-shape';
+import { inMeta, keysEqual } from '../keys';
+import { typed } from '../typed-text';
 import { unflushed } from './durable';
-import { isLacking, type LeftOut, leftOutArgs, leftOutLiterals, leftOutValues } from './left-out';
+import { isLacking, type LeftOut, leftOutArgs, leftOutLiterals, leftOutValues, textArray } from './left-out';
 import { columnarQuery, rowsQuery, windowCondition } from './window-query';
 import { type PositionRow, positionColumns, toKnowledge, toSeen } from '../positions';
 import { burst, prepared } from '../prepared';
@@ -175,16 +177,19 @@ export async function findCut(
   return BigInt(cut) > BigInt(first!) ? BigInt(cut) : BigInt(first!) + 1n;
 }
 
-/** The bounds of what `from` did not show, cut at `cut`, and the position that a reader of it reaches: what is held back is still to come. */
+/**
+ * The bounds of what `from` did not show, cut at `cut`, and the position that a reader of it reaches: what is held back is still to come.
+ * Of such a transaction it may have other rows: up to `reached`.
+ */
 export function boundsOf(
   from: Snapshot,
   present: Snapshot,
   cut: bigint | null,
   held: Held = nothingHeld,
-): { bounds: Bounds; to: Snapshot } {
-  const shown = withoutTransactions(present, held.transactions);
+): { bounds: Bounds; to: Snapshot; reached: Snapshot } {
+  const upTo = (shown: Snapshot) => (cut === null ? shown : cutSnapshot(from, shown, cut));
   const bounds = { from: String(from.xmax), below: String(cut ?? noXid), xip: from.xip.map(String) };
-  return { bounds, to: cut === null ? shown : cutSnapshot(from, shown, cut) };
+  return { bounds, to: upTo(withoutTransactions(present, held.transactions)), reached: upTo(present) };
 }
 
 /** The rows of one table as column literals; null when they are too large for that. */
@@ -241,6 +246,15 @@ export function versionsWithin(shape: TableShape, { from, below, xip }: Bounds, 
     xip: `'{${xip.join(',')}}'::xid8[]`,
     ...leftOutLiterals(leftOut),
   });
+}
+
+/** Those of single rows, each once, however its key is written. The keys are PostgreSQL's text. */
+export function versionsOf(shape: TableShape, keys: readonly (readonly string[])[]): string {
+  const texts = shape.key.map((_, i) => textArray(keys.map((key) => key[i]!)));
+  const names = shape.key.map((_, i) => `p${i + 1}`).join(', ');
+  const isKey = keysEqual(shape, inMeta('v'), (column, i) => typed(column, `k.p${i + 1}`));
+  return `(SELECT m.* FROM ${shape.meta} AS m WHERE m.ctid = ANY (ARRAY(
+    SELECT v.ctid FROM unnest(${texts.join(', ')}) AS k (${names}) JOIN ${shape.meta} AS v ON ${isKey})))`;
 }
 
 /** A table as the frame before its rows names it. */
