@@ -90,7 +90,7 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'a window does not look for what was in progress at its cursor',
     windowQuery,
-    'WHERE v.xid = ANY (${args.xip}) AND ${notFrom}',
+    'WHERE v.xid = ANY (${args.xip}) AND ${isIn}',
     'WHERE v.xid = ANY (${args.xip}) AND false',
   ),
   fault(
@@ -108,14 +108,26 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'a window that was cut moves its reader to the end',
     windowReader,
-    'to: cut === null ? present : cutSnapshot(from, present, cut)',
-    'to: present',
+    '(cut === null ? shown : cutSnapshot(from, shown, cut))',
+    'shown',
   ),
   fault(
     'a window that was cut tells what only its end may tell',
     'libs/store/src/feed/feed.ts',
-    'cut === null ? toWire(knowledge) : null',
+    'cut === null && !isHeld ? toWire(knowledge) : null',
     'toWire(knowledge)',
+  ),
+  fault(
+    'a window that was cut tells that all was seen',
+    'libs/store/src/feed/feed.ts',
+    '...(cut === null && { seen',
+    '...(true && { seen',
+  ),
+  fault(
+    'a newer version counts as written when the one before it was',
+    mergeSql,
+    'xid = pg_current_xact_id(), written = s.v8',
+    'xid = pg_current_xact_id(), written = coalesce(m.written, s.v8)',
   ),
   fault(
     'tombstones are not sent',
