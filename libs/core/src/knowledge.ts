@@ -83,11 +83,6 @@ export function alreadyKnown(ours: Knowledge, theirs: Knowledge, tables: readonl
     .map(([node]) => node);
 }
 
-/** Whether we have read that feed ourselves: of one that we only learned of, no row has come by way of it. */
-export function isRead({ reached }: Known): boolean {
-  return reached === undefined || reached.xmax > 0n;
-}
-
 /** Up to where rows have come to us by way of that feed itself: what we learned beyond it came by others, under their names. */
 function brought(known: Known): Known {
   const { cursor, reached } = known;
