@@ -54,6 +54,24 @@ CREATE TABLE p2p.position (
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- Who has ever belonged to the mesh (libs/core: Member), this node included. `claim`, `snapshot` and `known` are what the node said last of how
+-- far it had come; `known` by node as nodes tell each other: {cursor: 'epoch/xmax:xip,…', tables: […]}.
+CREATE TABLE p2p.member (
+  node_id    text        PRIMARY KEY COLLATE "C",
+  epoch      text        NOT NULL COLLATE "C",
+  tables     text[]      NOT NULL,
+  first_seen timestamptz NOT NULL,
+  last_seen  timestamptz NOT NULL,
+  claim      bigint,
+  snapshot   text,
+  known      jsonb,
+  evicted_at timestamptz,
+  evicted_by text        COLLATE "C",
+  term       integer     NOT NULL DEFAULT 0,
+  CHECK (num_nulls(claim, snapshot, known) IN (0, 3)),
+  CHECK (num_nulls(evicted_at, evicted_by) IN (0, 2))
+);
+
 -- The numbers that this node draws for serial keys (libs/core: Slot); no row until they are interleaved (pgmesh sequences).
 CREATE TABLE p2p.slot (
   only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),

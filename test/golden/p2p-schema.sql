@@ -27,6 +27,21 @@ TABLE lease
   renewed_at timestamp with time zone
   CHECK (only_one)
   PRIMARY KEY (only_one)
+TABLE member
+  node_id text NOT NULL
+  epoch text NOT NULL
+  tables text[] NOT NULL
+  first_seen timestamp with time zone NOT NULL
+  last_seen timestamp with time zone NOT NULL
+  claim bigint
+  snapshot text
+  known jsonb
+  evicted_at timestamp with time zone
+  evicted_by text
+  term integer NOT NULL DEFAULT 0
+  CHECK ((num_nulls(claim, snapshot, known) = ANY (ARRAY[0, 3])))
+  CHECK ((num_nulls(evicted_at, evicted_by) = ANY (ARRAY[0, 2])))
+  PRIMARY KEY (node_id)
 
 TABLE meta_1
   key1 uuid NOT NULL
@@ -153,6 +168,7 @@ CREATE UNIQUE INDEX conflict_table_id_key_digest_idx ON p2p.conflict USING btree
 CREATE INDEX conflict_updated_at_idx ON p2p.conflict USING btree (updated_at)
 
 CREATE UNIQUE INDEX lease_pkey ON p2p.lease USING btree (only_one)
+CREATE UNIQUE INDEX member_pkey ON p2p.member USING btree (node_id)
 
 CREATE UNIQUE INDEX meta_1_pkey ON p2p.meta_1 USING btree (key1, key2)
 

@@ -30,6 +30,11 @@ export class SparseStore implements NodeStore {
     if (this.away) throw new Problem('unavailable', 'The database cannot be reached.');
   }
 
+  private async noTable(): Promise<never> {
+    this.reach();
+    throw new Problem('not_found', 'No table of that name is shared here.');
+  }
+
   rules: NodeStore['rules'] = defaultRules;
   readonly slot: NodeStore['slot'] = null;
   readonly displaced: NodeStore['displaced'] = new Promise(() => undefined);
@@ -59,11 +64,31 @@ export class SparseStore implements NodeStore {
       return {};
     },
   };
+  readonly digests: NodeStore['digests'] = {
+    order: () => this.noTable(),
+    read: () => this.noTable(),
+    endOf: () => this.noTable(),
+    held: () => this.noTable(),
+    open: () => this.noTable(),
+    settle: () => this.noTable(),
+  };
   readonly history: NodeStore['history'] = { add: async () => undefined, list: async () => [] };
   readonly peerBook: NodeStore['peerBook'] = {
     all: async () => [],
     put: async () => undefined,
     remove: async () => undefined,
+  };
+
+  readonly members: NodeStore['members'] = {
+    heads: async () => {
+      this.reach();
+      return [];
+    },
+    list: async () => [],
+    join: async () => [],
+    change: async () => null,
+    claim: async () => null,
+    lag: async () => ({ rows: 0, more: false, since: null, holdsUpSince: null }),
   };
 
   readonly conflicts: NodeStore['conflicts'] = {
@@ -120,6 +145,7 @@ export class SparseStore implements NodeStore {
   onParking = () => () => undefined;
 
   readonly rows: NodeStore['rows'] = {
+    key: async (_table, key) => [key],
     history: async (table, key) => {
       this.reach();
       this.asked.push([table, key]);

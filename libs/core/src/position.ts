@@ -85,6 +85,11 @@ export function advance(position: Position | null, epoch: string, step: Step): P
   return next && { ...next, reached: joinSnapshots(current.reached, step.to) };
 }
 
+/** The position after a step that had no row. */
+export function withoutRows(before: Position | null, after: Position): Position {
+  return { ...after, reached: before?.epoch === after.epoch ? before.reached : beginning };
+}
+
 function afterWindow(position: Position, step: Step & { kind: 'window' }): Position | null {
   // One that starts after where a table was left off is still good for the others.
   const rejoined = rejoin(position, step.tables);
@@ -107,8 +112,8 @@ function rejoin(position: Position, tables: readonly string[]): Position {
   ) as [[string, Snapshot][], [string, Snapshot][]];
   if (back.length === 0) return position;
   const snapshot = back.reduce((met, [, at]) => meetSnapshots(met, at), position.snapshot);
-  const followed = [...position.tables, ...back.map(([table]) => table)].sort();
-  return leaving({ ...position, tables: followed, snapshot }, Object.fromEntries(rest));
+  const all = [...position.tables, ...back.map(([table]) => table)].sort();
+  return leaving({ ...position, tables: all, snapshot }, Object.fromEntries(rest));
 }
 
 function leaving({ left: _, ...position }: Position, left: Readonly<Record<string, Snapshot>>): Position {
@@ -121,12 +126,16 @@ function afterPiece(position: Position, step: Step & { kind: 'copy' }): Position
   const { tables, since } = piece;
   if (step.next !== null) return { ...position, copy: { tables, since, next: step.next } };
   const snapshot = position.tables.length > 0 ? meetSnapshots(position.snapshot, since) : since;
-  const left = Object.entries(position.left ?? {}).filter(([table]) => !tables.includes(table));
-  const followed = [...position.tables, ...tables].sort();
-  return leaving({ ...position, tables: followed, snapshot, copy: null }, Object.fromEntries(left));
+  return leavingRest({ ...position, tables: [...position.tables, ...tables].sort(), snapshot, copy: null });
 }
 
 type Piece = Pick<CopyProgress, 'tables' | 'since'>;
+
+/** The position without what it had left off of the tables that it follows. */
+export function leavingRest(position: Position): Position {
+  const left = Object.entries(position.left ?? {}).filter(([table]) => !position.tables.includes(table));
+  return leaving(position, Object.fromEntries(left));
+}
 
 /** A first piece begins a copy, whatever was under way; one that was repeated after its copy's end brings nothing new. */
 function begin(position: Position, step: Step & { kind: 'copy' }): Piece | null {

@@ -15,7 +15,6 @@ export { type DnsName, parseDnsName } from './dns/dns-name';
 export { DnsSource, type DnsSourceOptions } from './dns/dns-source';
 export { ManualSource, type ManualSourceOptions } from './manual-source';
 export { MdnsSource, type MdnsSourceOptions } from './mdns-source';
-export { isNodeName } from './node-name';
 export { type Peer, type Self } from './peer';
 export { type PeerBook } from './peer-book';
 export {

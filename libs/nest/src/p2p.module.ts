@@ -25,16 +25,19 @@ import { Doorkeeper } from './http/doorkeeper';
 import { MeshNode, type OpenStore } from './node/mesh-node';
 import { openPostgresStore } from './node/open-store';
 import { ChangesController } from './p2p/changes.controller';
+import { CompareController } from './p2p/compare.controller';
 import { ConflictsController } from './p2p/conflicts.controller';
 import { DoorMiddleware } from './p2p/door.middleware';
 import { LeaderMiddleware } from './p2p/leader.middleware';
 import { ExchangeController } from './p2p/exchange.controller';
+import { MembersController } from './p2p/members.controller';
 import { ParkedController } from './p2p/parked.controller';
 import { PeersController } from './p2p/peers.controller';
 import { RulesController } from './p2p/rules.controller';
 import { RowsController } from './p2p/rows.controller';
 import { StatusController } from './p2p/status.controller';
 import { SyncController } from './p2p/sync.controller';
+import { VerifyController } from './p2p/verify.controller';
 
 /** Settings by the names of `Configuration`; what is left out is as docs/configuration.md says. */
 export interface P2pOptions extends Partial<Configuration> {
@@ -139,14 +142,17 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
         ? [
             StatusController,
             PeersController,
+            MembersController,
             ChangesController,
             ConflictsController,
             ParkedController,
             RulesController,
             RowsController,
             ExchangeController,
+            CompareController,
             SyncController,
             BootstrapController,
+            VerifyController,
           ]
         : []),
     ],

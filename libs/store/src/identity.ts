@@ -1,4 +1,5 @@
-import { randomBytes } from 'node:crypto';
+import { drawIncarnation, incarnationsAtOnce } from '@pgmesh/core';
+import { randomInt } from 'node:crypto';
 import type { Pool, PoolClient } from 'pg';
 import { inTransaction } from './database';
 
@@ -39,15 +40,16 @@ export async function establishIdentity(pool: Pool, nodeId: string, priority: nu
           `Start with NODE_ID=${known.node_id}, or run "pgmesh detach" on it first.`,
       );
     }
-    const incarnation = known?.same_database ? known.incarnation : newIncarnation();
+    const incarnation = known?.same_database ? known.incarnation : newIncarnation(known?.incarnation ?? null);
     if (!known?.same_database || known.priority !== priority) await save(client, nodeId, incarnation, priority);
     if (known && !known.same_database) await restampPositions(client);
     return { nodeId, epoch: incarnation, origin: `${nodeId}~${incarnation}`, priority };
   });
 }
 
-export function newIncarnation(): string {
-  return randomBytes(6).toString('hex');
+/** @param previous the one of before, where there was one */
+export function newIncarnation(previous: string | null): string {
+  return drawIncarnation(Date.now(), randomInt(incarnationsAtOnce), previous);
 }
 
 async function save(client: PoolClient, nodeId: string, incarnation: string, priority: number): Promise<void> {

@@ -2,6 +2,7 @@ import {
   advance,
   type CopyProgress,
   formatSnapshot,
+  isNodeName,
   type Knowledge,
   learn,
   parseCursor,
@@ -87,21 +88,29 @@ export function positionAfter(position: Position | null, head: WindowFrame): Pos
   return advance(position, head.epoch, stepOf(head));
 }
 
-/** Our positions in third feeds, moved forward by what the sender of a merged window knew (invariant 9). */
+/** Under which incarnation a node talks to us just now; null when it does not. */
+export type InTouch = (node: string) => string | null;
+
+/** Feeds of which we learn without having read them: no mesh has so many nodes, and a sender might name any number. */
+const mostLearned = 10_000;
+
+/** Our positions in third feeds, moved forward by what the sender of a merged window knew, or made (invariant 9). */
 export function learnFrom(
   ours: ReadonlyMap<string, Position>,
-  head: WindowFrame,
+  self: string,
+  sender: { readonly node: string; readonly tables: readonly string[] },
   theirs: WireKnowledge,
+  inTouch: InTouch,
 ): ReadonlyMap<string, Position> {
   const moved = new Map<string, Position>();
   for (const [node, { cursor, tables }] of Object.entries(theirs)) {
-    const position = ours.get(node);
-    if (!position || position.copy || node === head.node) continue;
+    if (node === sender.node || node === self) continue;
+    const position = ours.get(node) ?? null;
+    if (position === null && (ours.size + moved.size >= mostLearned || !isNodeName(node))) continue;
     const known = parseCursor(cursor);
     if (!known) throw new Problem('bad_request', `The window's knowledge of ${node} has a cursor that cannot be read.`);
-    const own = { cursor: { epoch: position.epoch, snapshot: position.snapshot }, tables: position.tables };
-    const learned = learn(own, { cursor: known, tables }, head.tables);
-    if (learned) moved.set(node, { ...position, snapshot: learned.cursor.snapshot });
+    const learned = learn(position, { cursor: known, tables }, sender.tables, inTouch(node));
+    if (learned) moved.set(node, learned);
   }
   return moved;
 }

@@ -13,6 +13,7 @@ import { type Crowd, crowdFinding } from './apply/crowd';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
 import { Judge, type Resolvers } from './apply/judge';
+import { PostgresDigests } from './compare/digests';
 import { ConflictBook } from './conflicts/book';
 import { asItIs } from './as-it-is';
 import { Connections } from './connections';
@@ -27,6 +28,7 @@ import type { Changed } from './parking/record';
 import { ParkingUpkeep } from './parking/upkeep';
 import { establishIdentity, type NodeIdentity } from './identity';
 import { Lease, type LeaseOptions, newHolder, sessionName } from './lease';
+import { PostgresMembers } from './members';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
@@ -103,9 +105,12 @@ export class PostgresStore {
     readonly identity: NodeIdentity,
     readonly feed: PostgresFeed,
     readonly inbox: PostgresInbox,
+    /** For comparing rows with those of other nodes. */
+    readonly digests: PostgresDigests,
     readonly history: PostgresSyncHistory,
     readonly rowHistory: RowHistory,
     readonly peerBook: PostgresPeerBook,
+    readonly members: PostgresMembers,
     readonly conflicts: ConflictBook,
     readonly parked: ParkedBook,
     private readonly parking: ParkingUpkeep,
@@ -185,9 +190,17 @@ export class PostgresStore {
       },
       parking: (changed) => store?.noteParking(changed),
     });
+    const digests = new PostgresDigests(
+      connections,
+      identity,
+      shapes,
+      (table, keys) => feed.openRows(table, keys),
+      () => wakeup.ring(),
+    );
     const history = new PostgresSyncHistory(pool);
     const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
+    const members = new PostgresMembers(pool, identity, shapes);
     const conflicts = new ConflictBook(pool, identity, shapes);
     const parked = new ParkedBook(pool, identity, shapes);
     const parking = new ParkingUpkeep(
@@ -207,9 +220,11 @@ export class PostgresStore {
       identity,
       feed,
       inbox,
+      digests,
       history,
       rowHistory,
       book,
+      members,
       conflicts,
       parked,
       parking,

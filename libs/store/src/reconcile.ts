@@ -159,11 +159,20 @@ export async function versionImages(pool: Pool, identity: NodeIdentity, shape: T
   });
 }
 
-/** New versions for all keys of `source`. Written, and so locked, before it is judged which of them live (see buryMissing). */
-async function supersede(client: PoolClient, identity: NodeIdentity, shape: TableShape, source: string): Promise<void> {
+/**
+ * New versions for all keys of `source`. Written, and so locked, before it is judged which of them live (see buryMissing).
+ * @param stamp SQL; one that is lower than a row's gives it the lowest that a write can have
+ */
+export async function supersede(
+  client: PoolClient,
+  identity: NodeIdentity,
+  shape: TableShape,
+  source: string,
+  stamp = 'p2p.clock()',
+): Promise<void> {
   await client.query(
     `INSERT INTO ${shape.meta} AS m (${metaKeys(shape)}, stamp, origin, priority, deleted, xid)
-     SELECT k.*, p2p.clock(), $1, $2, false, pg_current_xact_id() FROM (SELECT DISTINCT s.* FROM (${source}) AS s ORDER BY ${shape.key.map((_, i) => i + 1).join(', ')}) AS k
+     SELECT k.*, ${stamp}, $1, $2, false, pg_current_xact_id() FROM (SELECT DISTINCT s.* FROM (${source}) AS s ORDER BY ${shape.key.map((_, i) => i + 1).join(', ')}) AS k
      ON CONFLICT (${metaKeys(shape)}) DO UPDATE SET ${supersession({ fields: keptAge(shape), rekeyed: rekeyed(shape, inMeta('excluded')) })}`,
     [identity.origin, identity.priority],
   );

@@ -8,6 +8,17 @@ export type MeshNews =
   | { readonly type: 'peer_connected'; readonly peer: string; readonly url: string; readonly tables: readonly string[] }
   | { readonly type: 'peer_unreachable'; readonly peer: string; readonly url: string; readonly detail: string }
   | { readonly type: 'peer_left'; readonly peer: string; readonly url: string }
+  /** A node has been heard of that never was before, by itself or by others. */
+  | { readonly type: 'member_joined'; readonly member: string; readonly epoch: string }
+  /** Nobody waits for it any longer: `by` is the node where that was said. It was heard of last at `last_seen`. */
+  | {
+      readonly type: 'member_evicted';
+      readonly member: string;
+      readonly by: string;
+      readonly last_seen: string;
+    }
+  /** One that was evicted has been heard of again. */
+  | { readonly type: 'member_returned'; readonly member: string }
   | {
       readonly type: 'changes_received';
       readonly peer: string;
@@ -27,6 +38,15 @@ export type MeshNews =
       readonly tables: Readonly<Record<string, number>>;
     }
   | { readonly type: 'sync_failed'; readonly peer: string; readonly code: string; readonly detail: string }
+  /** Rows of a table were not as the peer has them; of these, `repaired` are by now. */
+  | {
+      readonly type: 'rows_differ';
+      readonly peer: string;
+      readonly table: string;
+      readonly rows: number;
+      readonly differ: number;
+      readonly repaired: number;
+    }
   /** The peer decides conflicts otherwise than this node; an empty list says that it no longer does. */
   | { readonly type: 'rules_differ'; readonly peer: string; readonly differences: readonly RulesDiffer[] }
   /** The peer keeps out other rows of shared tables than this node; an empty list says that it no longer does. */

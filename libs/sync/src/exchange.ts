@@ -20,10 +20,11 @@ import { encodeBody } from './content-encoding';
 import { Incoming, otherNode, otherProtocol } from './incoming';
 import type { Instances } from './instances';
 import type { Journal } from './journal';
+import type { Membership } from './membership';
 import type { Neighbours } from './neighbours';
 import { openFor, type Reader, readerOf } from './offer';
 import { Outgoing } from './outgoing';
-import type { OutgoingWindow, Store } from './ports';
+import type { InTouch, OutgoingWindow, Store } from './ports';
 import type { Self } from './self';
 import { stepOf } from './step';
 import type { Turnstile } from './turnstile';
@@ -42,14 +43,26 @@ export interface ExchangeParts {
   readonly self: Self;
   readonly neighbours: Neighbours;
   readonly instances: Instances;
+  readonly membership: Membership;
   readonly journal: Journal;
   readonly clock: () => number;
   /** Through which our own first copies pass. */
   readonly copies: Turnstile;
   /** Milliseconds that who wants to begin a first copy is kept waiting while we are in one ourselves. */
   readonly copyDelay: number;
+  readonly inTouch: InTouch;
   /** Told how far a peer's push has brought us in its feed. */
   readonly moved: (peer: string, position: Position) => void;
+}
+
+/** Who asks from a position stands there: it may have learned of it from others since it greeted us. */
+function standing(
+  { tables, from }: FeedRequest & { kind: 'window' },
+  epoch: string,
+  before: Position | null = null,
+): { position?: Position } {
+  if (before?.epoch === epoch && tables.every((table) => before.tables.includes(table))) return {};
+  return { position: { epoch, tables, snapshot: from, reached: from, copy: null } };
 }
 
 /** The answering side of a node: what the HTTP controllers call, with bodies as they came. */
@@ -60,11 +73,12 @@ export class Exchange {
 
   /** @throws Problem `bad_request`, `other_protocol`, `other_node`, `cloned_node`, `other_room` */
   async hello(body: unknown): Promise<Hello> {
-    const { self, neighbours, instances } = this.parts;
+    const { self, neighbours, instances, membership } = this.parts;
     const theirs = parseBody(helloSchema, body, 'greeting');
     self.check(theirs);
     if (!self.is(theirs)) {
       instances.met(theirs);
+      await membership.met(theirs);
       neighbours.met(theirs);
       neighbours.heard(theirs.node_id, {});
     }
@@ -93,7 +107,8 @@ export class Exchange {
         : { kind: 'copy', tables, at: asked.at };
     const told = { nodeId: asked.node_id, knowledge: fromWireKnowledge(asked.knowledge), links: asked.links };
     const reader = await readerOf(store, told, neighbours.get(told.nodeId)?.epoch);
-    neighbours.heard(reader.nodeId, { knowledge: reader.knowledge, links: reader.links });
+    const position = request.kind === 'window' ? standing(request, epoch, neighbours.get(told.nodeId)?.position) : {};
+    neighbours.heard(reader.nodeId, { knowledge: reader.knowledge, links: reader.links, ...position });
     const gone = AbortSignal.any([signal, this.#closing.signal]);
     if (request.kind === 'copy' && request.at === null) {
       await this.parts.copies.settled(asked.node_id, this.parts.copyDelay, gone);
@@ -118,7 +133,7 @@ export class Exchange {
     const started = clock();
     const incoming = new Incoming(frames, store.identity, ({ node }) => instances.assertOne(node));
     try {
-      const applied = await store.inbox.apply(incoming);
+      const applied = await store.inbox.apply(incoming, this.parts.inTouch);
       await journal.received(applied, 'received', started);
       neighbours.heard(applied.head.node, incoming.knowledge ? { knowledge: incoming.knowledge } : {});
       const knowledge = toWireKnowledge(await store.inbox.knowledge());
@@ -141,11 +156,12 @@ export class Exchange {
 
   /** Someone tells that it has news, and how far it has come. */
   async hint(body: unknown): Promise<HintAnswer> {
-    const { store, neighbours } = this.parts;
+    const { store, neighbours, membership } = this.parts;
     const hint = parseBody(hintSchema, body, 'hint');
     neighbours.heard(hint.node_id, { knowledge: fromWireKnowledge(hint.knowledge) }, hint.pull);
     const [knowledge, position] = [await store.inbox.knowledge(), await store.inbox.position(hint.node_id)];
-    return { knowledge: toWireKnowledge(knowledge), position: toWirePosition(position) };
+    const gossip = hint.gossip && (await membership.answer(hint.gossip));
+    return { knowledge: toWireKnowledge(knowledge), position: toWirePosition(position), ...(gossip && { gossip }) };
   }
 
   /** Lets go of the requests that are held open. */

@@ -1,6 +1,8 @@
 import { clashOf, formatCursor, type Position } from '@pgmesh/core';
-import { type Hello, Problem } from '@pgmesh/wire';
+import { type Gossip, type Hello, Problem, toWireKnowledge } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
+import { PeerComparison, summaryOf } from './compare/peer-comparison';
+import type { CompareOptions, ComparedPeer } from './compare/result';
 import { Disagreements } from './disagreements';
 import { type Failure, failureOf } from './failure';
 import type { LinkContext, Session } from './link-context';
@@ -9,7 +11,7 @@ import type { KnownPeer } from './peers';
 import { PullLoop } from './pull';
 import { PushLoop } from './push';
 import { addRounds, type RoundResult } from './round';
-import type { LinkState, LinkStatus } from './status';
+import type { LastCompared, LinkState, LinkStatus } from './status';
 import { Wakeup } from './wakeup';
 
 /** Our side of the connection to one peer: greets it, then pulls and pushes until something fails, and begins anew. */
@@ -30,6 +32,7 @@ export class Link {
   #position: Position | null = null;
   #lastSync: number | null = null;
   #lastError: LinkStatus['last_error'] = null;
+  #lastCompared: LastCompared | null = null;
 
   constructor(
     private readonly context: LinkContext,
@@ -99,6 +102,11 @@ export class Link {
     this.#greeting.wake();
   }
 
+  /** We have other links than we told it of. */
+  linksChanged(): void {
+    if (this.isLive) this.#greeting.wake();
+  }
+
   /** A table of ours is another from now on: it is told soon. */
   formsChanged(): void {
     this.#disagreements.compare(this.#nodeId);
@@ -126,6 +134,28 @@ export class Link {
     return addRounds(...(await rounds));
   }
 
+  /** Compares our rows with the peer's, and repairs what differs where that is asked for. */
+  async compare(
+    tables: readonly string[] | undefined,
+    options: CompareOptions,
+    signal: AbortSignal,
+  ): Promise<ComparedPeer> {
+    const epoch = this.#nodeId === null ? undefined : this.context.neighbours.get(this.#nodeId)?.epoch;
+    if (!this.isLive || this.#nodeId === null || epoch === undefined) {
+      const detail = `The link to ${this.#name} is not live (${this.#state}): GET /p2p/peers says why.`;
+      return { peer: this.#name, tables: [], error: { code: 'unavailable', detail } };
+    }
+    const peer = { nodeId: this.#nodeId, url: this.#url, epoch };
+    const nudge = (): void => {
+      this.#pull.wake();
+      this.#push.wake();
+    };
+    const comparison = new PeerComparison(this.context, peer, this.#tables.list(), nudge, options);
+    const compared = await comparison.run(tables, AbortSignal.any([signal, this.#stopping.signal]));
+    if (tables === undefined && compared.error === null) this.#lastCompared = summaryOf(compared, this.context.clock());
+    return compared;
+  }
+
   status(): LinkStatus {
     const { clock } = this.context;
     const pending = this.#push.pendingSince;
@@ -144,6 +174,7 @@ export class Link {
       rules_differ: this.#disagreements.rules,
       constraints_differ: this.#disagreements.constraints,
       sequences: slot && { ...slot, clash: clashOf(this.context.store.slot, slot) },
+      compared: this.#lastCompared,
       paused_tables: this.#tables.list(),
     };
   }
@@ -175,6 +206,7 @@ export class Link {
     if (session === null) return false;
     this.#position = await context.store.inbox.position(session.nodeId);
     this.#state = 'live';
+    context.linked();
     const tables = context.neighbours.get(session.nodeId)?.tables ?? [];
     context.events.emit({ type: 'peer_connected', peer: session.nodeId, url: session.url, tables });
     // The first of them to fail ends the others; none of them is left behind.
@@ -189,7 +221,7 @@ export class Link {
   }
 
   async #greet(signal: AbortSignal): Promise<Session | null> {
-    const { client, self, neighbours, instances, peers } = this.context;
+    const { client, self, neighbours, instances, membership, peers } = this.context;
     const url = this.peer.urls[this.#failures % Math.max(this.peer.urls.length, 1)] ?? this.peer.url;
     this.#url = url;
     const known = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
@@ -203,13 +235,28 @@ export class Link {
     self.check(hello);
     this.#nodeId = hello.node_id;
     instances.met(hello);
+    await membership.met(hello);
     neighbours.met(hello);
     const told = await self.hello(hello.node_id, neighbours.get(hello.node_id)?.told);
     if (tellsMore(told, ours)) await client.hello(url, told, signal);
     this.#disagreements.compare(this.#nodeId);
     this.#compareTables(true);
     peers.learn(url, hello.node_id);
+    if (hello.members !== null && hello.members !== (await membership.digest())) await this.#gossip(url, signal);
     return { url, nodeId: hello.node_id, epoch: hello.epoch, instance: hello.instance, signal };
+  }
+
+  /** We know of other members than it does, or other things of them: each tells what the other lacks. */
+  async #gossip(url: string, signal: AbortSignal): Promise<void> {
+    const { client, membership, store } = this.context;
+    const hint = async (gossip: Gossip): Promise<Gossip> => {
+      const { nodeId: node_id, epoch } = store.identity;
+      const knowledge = toWireKnowledge(await store.inbox.knowledge());
+      const answer = await client.hint(url, { node_id, epoch, knowledge, pull: false, gossip }, signal);
+      return answer.gossip ?? { members: [] };
+    };
+    const lacked = await membership.answered(await hint(await membership.question()));
+    if (lacked) await hint(lacked);
   }
 
   /** A table that would lose values is left out; one that no longer would comes back at once. */

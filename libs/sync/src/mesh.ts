@@ -1,5 +1,8 @@
 import { formatRules, type Position } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
+import { AntiEntropy } from './compare/anti-entropy';
+import { ComparisonAnswers } from './compare/answers';
+import type { ComparedPeer, CompareOptions } from './compare/result';
 import { MeshEvents } from './events';
 import { Exchange } from './exchange';
 import { failureOf } from './failure';
@@ -8,10 +11,11 @@ import { Instances } from './instances';
 import { Journal } from './journal';
 import { Link } from './link';
 import type { LinkContext, MeshTimes } from './link-context';
-import { Neighbours } from './neighbours';
+import { hasDialled, Neighbours } from './neighbours';
 import type { PeerClient } from './peer-client';
+import { Membership } from './membership';
 import type { KnownPeer, Peers } from './peers';
-import type { Store } from './ports';
+import type { InTouch, Store } from './ports';
 import type { RoundResult } from './round';
 import { Self } from './self';
 import type { MeshStatus } from './status';
@@ -32,6 +36,12 @@ export interface MeshOptions {
   readonly timeout?: number;
   /** P2P_MAX_RETRIES. */
   readonly retries?: number;
+  /** P2P_VERIFY_INTERVAL, in milliseconds; 0, and unless given: rows are compared on demand alone. */
+  readonly verifyInterval?: number;
+  /** P2P_VERIFY_REPAIR. */
+  readonly verifyRepair?: boolean;
+  /** P2P_MEMBER_CAP, in milliseconds; null: a silent member is waited for until somebody evicts it. */
+  readonly memberCap?: number | null;
   /** P2P_SECRET. */
   readonly secret?: string | null;
   /** Certificates, in PEM, to trust beside those that Node trusts. */
@@ -54,11 +64,18 @@ export class Mesh {
   readonly events: MeshEvents;
   /** What the HTTP controllers call. */
   readonly exchange: Exchange;
+  /** The same for nodes that compare their rows with ours. */
+  readonly comparisons: ComparisonAnswers;
+  readonly #antiEntropy: AntiEntropy;
+  /** Who belongs to the mesh. */
+  readonly membership: Membership;
   readonly #context: LinkContext;
   readonly #room: string;
   readonly #endings: (() => void)[] = [];
   #links: Link[] = [];
   #ending: Promise<void>[] = [];
+  #comparing: Promise<unknown> = Promise.resolve();
+  #telling: NodeJS.Timeout | null = null;
 
   constructor(options: MeshOptions) {
     const { store, peers, url, room = '', clock = Date.now, random = Math.random } = options;
@@ -66,9 +83,13 @@ export class Mesh {
     this.#room = room;
     const links = (): readonly string[] => this.links();
 
-    // Who we are, and what we know of the others
-    const self = new Self({ store, room, url, links });
+    // Whom we talk to
     const neighbours = new Neighbours(clock);
+    const isLinked = (nodeId: string): boolean => {
+      const neighbour = neighbours.get(nodeId);
+      return links().includes(nodeId) || (neighbour !== undefined && hasDialled(neighbour, clock(), interval));
+    };
+    const inTouch: InTouch = (nodeId) => (isLinked(nodeId) ? (neighbours.get(nodeId)?.epoch ?? null) : null);
 
     // What is told of it
     this.events = new MeshEvents(store.identity.nodeId, clock, options.warn);
@@ -76,6 +97,20 @@ export class Mesh {
     const instances = new Instances(clock, 3 * interval, ({ code, message }, peer) => {
       void journal.failed(peer, 'received', code, message);
     });
+
+    // Who belongs to the mesh, and who we are
+    this.membership = new Membership({
+      store,
+      events: this.events,
+      journal,
+      clock,
+      interval,
+      cap: options.memberCap ?? null,
+      isLinked,
+      warn: options.warn ?? ((message) => process.emitWarning(message)),
+    });
+    const { membership } = this;
+    const self = new Self({ store, room, url, links, digest: () => membership.digest() });
 
     // The two sides: answering, and asking
     const copies = new Turnstile();
@@ -86,12 +121,15 @@ export class Mesh {
       self,
       neighbours,
       instances,
+      membership,
       journal,
       clock,
       copies,
       copyDelay: timeout / 2,
+      inTouch,
       moved,
     });
+    this.comparisons = new ComparisonAnswers({ store, neighbours, journal, links });
     const client = options.client ?? new HttpClient({ timeout, secret, ca });
     const times: MeshTimes = {
       interval,
@@ -109,6 +147,7 @@ export class Mesh {
       peers,
       neighbours,
       instances,
+      membership,
       client,
       events,
       journal,
@@ -119,7 +158,19 @@ export class Mesh {
       batch,
       retries,
       links,
+      inTouch,
+      linked: () => this.#linked(),
     };
+
+    // Comparing what is here with what is there
+    this.#antiEntropy = new AntiEntropy({
+      interval: options.verifyInterval ?? 0,
+      repair: options.verifyRepair ?? true,
+      random,
+      events,
+      links: () => this.#links,
+      begins: (peer) => !neighbours.get(peer)?.links.includes(store.identity.nodeId) || store.identity.nodeId < peer,
+    });
   }
 
   /** The nodes that we have a live link to. */
@@ -152,14 +203,19 @@ export class Mesh {
         }
       }),
     );
+    this.membership.start();
     follow();
+    this.#antiEntropy.start();
   }
 
   /** What is under way is broken off: it had not been applied, and is asked for again after the next start. */
   async stop(): Promise<void> {
     for (const end of this.#endings.splice(0)) end();
+    if (this.#telling) clearTimeout(this.#telling);
     this.exchange.close();
+    await this.#antiEntropy.stop();
     await Promise.all([...this.#links.splice(0).map((link) => link.stop()), ...this.#ending]);
+    await this.membership.stop();
     await this.#context.client.close();
   }
 
@@ -193,12 +249,55 @@ export class Mesh {
    * @throws Problem `not_found` for a peer or a table that is not there
    */
   async syncNow(peer?: string, tables?: readonly string[]): Promise<SyncOutcome[]> {
+    return Promise.all(this.#linksTo(peer, tables).map((link) => this.#outcome(link, tables)));
+  }
+
+  /**
+   * Compares our rows with those of one peer, or of all that are live, one after the other, and repairs what differs where that is asked for
+   * (docs/verify.md). One such comparison at a time.
+   * @throws Problem `not_found` for a peer or a table that is not there
+   */
+  async compare(
+    { peer, tables, ...options }: CompareOptions & { readonly peer?: string; readonly tables?: readonly string[] },
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<ComparedPeer[]> {
+    const links = this.#linksTo(peer, tables).filter(({ isLive }) => peer !== undefined || isLive);
+    const compared: ComparedPeer[] = [];
+    for (const link of links) {
+      compared.push(await this.#inTurn(() => link.compare(tables, options, signal)));
+    }
+    return compared;
+  }
+
+  /** @throws Problem `not_found` for a peer, by node id or URL, that is not there */
+  assertKnown(peer: string | undefined): void {
+    this.#linksTo(peer, undefined);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#comparing.then(work);
+    this.#comparing = turn.catch(() => undefined); // told to whoever asked for it
+    return turn;
+  }
+
+  #linksTo(peer: string | undefined, tables: readonly string[] | undefined): Link[] {
     const shared = this.#context.store.tables();
     const unknown = tables?.find((table) => !shared.includes(table));
     if (unknown !== undefined) throw new Problem('not_found', 'There is no such table here, or it is not shared.');
     const links = this.#links.filter(({ nodeId, url }) => peer === undefined || peer === nodeId || peer === url);
     if (peer !== undefined && links.length === 0) throw new Problem('not_found', 'There is no such peer.');
-    return Promise.all(links.map((link) => this.#outcome(link, tables)));
+    return links;
+  }
+
+  /**
+   * Peers hold back what we get from others directly, so that they have to know of a new link soon; of several at once they are told
+   * together. Who has just joined has little to ask of them that would tell it by the way.
+   */
+  #linked(): void {
+    this.#telling ??= setTimeout(() => {
+      this.#telling = null;
+      for (const link of this.#links) link.linksChanged();
+    }, this.#context.times.hold).unref();
   }
 
   async #outcome(link: Link, tables: readonly string[] | undefined): Promise<SyncOutcome> {

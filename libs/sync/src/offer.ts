@@ -1,6 +1,7 @@
 import {
   alreadyKnown,
   type FeedRequest,
+  isRead,
   type Knowledge,
   nextRequest,
   type Position,
@@ -39,7 +40,7 @@ export function leftOut(ours: Knowledge, reader: Reader, { tables }: FeedRequest
 
 /** The nodes whose rows a reader will get from them directly, or has already: what is left is for us to bring, at once. */
 export function notUrgent(ours: Knowledge, reader: Reader, request: FeedRequest): string[] {
-  const direct = reader.links.filter((node) => Object.hasOwn(ours, node));
+  const direct = reader.links.filter((node) => Object.hasOwn(ours, node) && isRead(ours[node]!));
   return [...new Set([...leftOut(ours, reader, request), ...direct])];
 }
 

@@ -1,4 +1,18 @@
-import type { DigestedForm, FeedRequest, Knowledge, Position, References, Rules, Slot } from '@pgmesh/core';
+import type {
+  DigestedForm,
+  DigestedRange,
+  DigestRange,
+  FeedRequest,
+  HeldRow,
+  Knowledge,
+  Member,
+  MemberHead,
+  Position,
+  References,
+  Remedy,
+  Rules,
+  Slot,
+} from '@pgmesh/core';
 import type { Frame, WindowFrame } from '@pgmesh/wire';
 
 /** Who we are: the node, and the incarnation of its database, which is the epoch of its feed. */
@@ -40,18 +54,60 @@ export interface OutgoingWindow {
   close(): Promise<void>;
 }
 
+/** Under which incarnation a node talks to us just now; null when it does not. */
+export type InTouch = (node: string) => string | null;
+
 /** What peers send, merged into our tables. */
 export interface Inbox {
   /**
-   * Applies one window in one transaction. Windows are applied one after another.
+   * Applies one window in one transaction. Windows are applied one after another. What its sender knew of other feeds is learned.
+   * @param inTouch which nodes need not be learned of under another incarnation: they talk to us
    * @throws Problem `cloned_node`, `clock_drift`, `unknown_column`, `invalid_value`, `invalid_version` when the window cannot be taken as it
    *   is; `busy` when its rows stayed locked; `unavailable` when the database is away. Nothing has changed then.
    */
-  apply(frames: AsyncIterable<Frame>): Promise<Applied>;
+  apply(frames: AsyncIterable<Frame>, inTouch?: InTouch): Promise<Applied>;
   /** Where we stand in a peer's feed; null when we never read it. */
   position(node: string): Promise<Position | null>;
   /** How far we have come in every feed. A node of which a first copy is under way is left out: we hold more of it than we say. */
   knowledge(): Promise<Knowledge>;
+}
+
+/** What a table is compared by with another node's: columns that both have, and whether keys are in the order of its index. */
+export interface Comparison {
+  readonly table: string;
+  readonly columns: readonly string[];
+  readonly byIndex: boolean;
+}
+
+/** Our rows and their versions as digests, and what is done about those that another node holds otherwise. Keys are PostgreSQL's text. */
+export interface RowDigests {
+  /** Names the order in which an index has the table's keys: nodes with one name have the same. Null where there is none to go by. */
+  order(table: string): Promise<string | null>;
+  /** @throws Problem `bad_request` for keys that are none of the table's, `not_found` for a table that is not shared */
+  read(comparison: Comparison, ranges: readonly DigestRange[]): Promise<DigestedRange[]>;
+  /** The key at which a range of `rows` rows from `from` on ends; null at the table's end. */
+  endOf(comparison: Comparison, from: readonly string[] | null, rows: number): Promise<readonly string[] | null>;
+  /** How rows are held, in the order of the keys, and the snapshot that showed them so, as `xmax:xip,…`. */
+  held(
+    comparison: Comparison,
+    keys: readonly (readonly string[])[],
+  ): Promise<{ readonly snapshot: string; readonly rows: readonly HeldRow[] }>;
+  /** The rows of these keys, in a window that connects wherever its reader stands and moves nobody. */
+  open(table: string, keys: readonly (readonly string[])[]): Promise<OutgoingWindow>;
+  /**
+   * Gives rows versions of their own as they are, where they are held as `digest` says. `meanwhile` runs when they are locked.
+   * @returns how many there were
+   * @throws Problem `busy`
+   */
+  settle(
+    comparison: Comparison,
+    remedies: readonly {
+      readonly key: readonly string[];
+      readonly digest: string;
+      readonly remedy: Exclude<Remedy, 'none'>;
+    }[],
+    meanwhile?: () => Promise<void>,
+  ): Promise<number>;
 }
 
 /** A version's name, with the node in it. */
@@ -119,6 +175,37 @@ export interface ParkingChange {
   readonly discarded: readonly ParkedNote[];
 }
 
+/** What was known of a member before and after a change; null where it was nothing. */
+export interface MemberChange {
+  readonly before: MemberHead | null;
+  readonly after: MemberHead;
+}
+
+/** What a member lacks of our feed, as far as it has claimed. */
+export interface MemberLag {
+  readonly rows: number;
+  /** Whether there are more than were counted. */
+  readonly more: boolean;
+  /** When the first of them was written. */
+  readonly since: Date | null;
+  /** Since when it keeps a tombstone of ours from being dropped; null where it does not. */
+  readonly holdsUpSince: Date | null;
+}
+
+/** The members of the mesh that we have heard of, ourselves included; all of it can be seen by others only when it is on disk. */
+export interface Members {
+  heads(): Promise<readonly MemberHead[]>;
+  /** @param nodeIds all members unless given */
+  list(nodeIds?: readonly string[]): Promise<readonly Member[]>;
+  /** Joins what was heard of members with what is known of them. Returns what has changed. */
+  join(members: readonly Member[]): Promise<readonly MemberChange[]>;
+  /** Changes what is known of one. Null when there is no such member, or nothing to change. */
+  change(nodeId: string, rule: (member: Member) => Member): Promise<MemberChange | null>;
+  /** Claims how far we have come, where others wait for it, or `anew` in any case. Null where nothing was claimed. */
+  claim(now: number, anew: boolean): Promise<MemberChange | null>;
+  lag(member: Member): Promise<MemberLag>;
+}
+
 /** One line of the record of what was exchanged. */
 export interface SyncRecord {
   readonly peer: string;
@@ -144,6 +231,8 @@ export interface Store {
   readonly feed: Feed;
   readonly inbox: Inbox;
   readonly history: SyncHistory;
+  readonly digests: RowDigests;
+  readonly members: Members;
   /** How conflicts are decided here. */
   readonly rules: Rules;
   /** Which numbers we draw for serial keys; null while our sequences are not interleaved. */

@@ -155,13 +155,13 @@ export class PullLoop {
 
   #fetch(session: Session, request: FeedRequest, wait: number): Fetch {
     return new Fetch(request, async (arrived) => {
-      const { store, journal, neighbours, clock } = this.context;
+      const { store, journal, neighbours, clock, inTouch } = this.context;
       const started = clock();
       const frames = await this.#ask(session, request, wait);
       if (frames === null) return null;
       const incoming = new Incoming(frames, store.identity, () => this.#assertSame(session));
       void incoming.arrived.then(arrived);
-      const applied = await store.inbox.apply(incoming);
+      const applied = await store.inbox.apply(incoming, inTouch);
       if (incoming.knowledge) neighbours.update(session.nodeId, { knowledge: incoming.knowledge });
       await journal.received(applied, 'pull', started);
       return applied;

@@ -1,5 +1,6 @@
 import {
   advance,
+  beginning,
   constraintsDigest,
   cutSnapshot,
   defaultRules,
@@ -7,6 +8,7 @@ import {
   type FeedRequest,
   formDigest,
   formatSnapshot,
+  type HeldRow,
   type Knowledge,
   type Known,
   learn,
@@ -22,6 +24,7 @@ import {
   shows,
   type Slot,
   type Snapshot,
+  withoutRows,
 } from '@pgmesh/core';
 import {
   type EndFrame,
@@ -40,12 +43,16 @@ import type {
   FeedOptions,
   Identity,
   Inbox,
+  InTouch,
+  Members,
   OutgoingWindow,
   Store,
   SyncHistory,
   SyncRecord,
 } from '../src/ports';
 import { stepOf } from '../src/step';
+import { type HeldTable, MemoryDigests } from './memory-digests';
+import { MemoryMembers } from './memory-members';
 
 interface Row {
   readonly state: RowState;
@@ -70,10 +77,15 @@ export class MemoryStore implements Store {
     onNews: (listener) => this.#onNews(listener),
   };
   readonly inbox: Inbox = {
-    apply: (frames) => this.#inTurn(() => this.#apply(frames)),
+    apply: (frames, inTouch = () => null) => this.#inTurn(() => this.#apply(frames, inTouch)),
     position: async (node) => this.#positions.get(node) ?? null,
     knowledge: async () => this.#knowledge(),
   };
+  readonly digests = new MemoryDigests(
+    (table) => this.#heldTable(table),
+    () => formatSnapshot(this.#present()),
+  );
+  readonly members: Members = new MemoryMembers(() => this.#claimed());
   /** Its tables take every row. */
   readonly onParking = () => () => undefined;
   readonly history: SyncHistory;
@@ -176,6 +188,14 @@ export class MemoryStore implements Store {
     return restored;
   }
 
+  /** Each claim is of the present; whether it is worth one, `MemoryMembers` asks. */
+  #claimed(): { epoch: string; nodeId: string; tables: readonly string[]; snapshot: Snapshot; known: Knowledge } {
+    const { nodeId, epoch } = this.identity;
+    const last = [...this.#rows.values()].flatMap((rows) => [...rows.values()].map(({ xid }) => xid));
+    const xmax = last.reduce((highest, xid) => (xid >= highest ? xid + 1n : highest), 1n);
+    return { nodeId, epoch, tables: this.#tables, snapshot: { xmax, xip: [] }, known: this.#knowledge() };
+  }
+
   #rowsOf(table: string): Map<string, Row> {
     const rows = this.#rows.get(table);
     if (!rows) throw new RangeError(`No table ${table}`);
@@ -218,6 +238,26 @@ export class MemoryStore implements Store {
     const except = judge(this.#knowledge());
     const found =
       request.kind === 'window' ? this.#readWindow(request, except, limit) : this.#readPiece(request, except, limit);
+    return this.#opened(found);
+  }
+
+  #heldTable(table: string): HeldTable {
+    const rows = this.#rowsOf(table);
+    const found = (keys: readonly string[]) =>
+      keys.flatMap((key) => (rows.has(key) ? [{ table, key, row: rows.get(key)! }] : []));
+    const at = formatSnapshot(beginning);
+    const head = { kind: 'window' as const, from: at, to: at, more: true, tables: [table], at: null, next: null };
+    return {
+      rows: () => [...rows].map(([key, { state }]) => heldOf(key, state)),
+      open: async (keys) => this.#opened({ head, rows: found(keys) }),
+      rewrite: (key) => this.write(table, key, rows.get(key)!.state.at(-1)!.image?.value ?? null),
+    };
+  }
+
+  #opened(found: {
+    readonly head: Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch'>;
+    readonly rows: readonly FoundRow[];
+  }): OutgoingWindow {
     const { nodeId, epoch } = this.identity;
     const head: WindowFrame = { type: 'window', protocol: protocolVersion, node: nodeId, epoch, ...found.head };
     const end: EndFrame = {
@@ -299,7 +339,7 @@ export class MemoryStore implements Store {
     return { head, rows: piece.filter(({ row }) => !(row.via !== null && except.includes(row.via))) };
   }
 
-  async #apply(frames: AsyncIterable<Frame>): Promise<Applied> {
+  async #apply(frames: AsyncIterable<Frame>, inTouch: InTouch): Promise<Applied> {
     const all: Frame[] = [];
     for await (const frame of frames) all.push(frame);
     const [head, end] = [all[0], all.at(-1)];
@@ -333,8 +373,8 @@ export class MemoryStore implements Store {
         changes[frame.table] = (changes[frame.table] ?? 0) + 1;
       }
     }
-    this.#positions.set(head.node, position);
-    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head);
+    this.#positions.set(head.node, end.rows === 0 ? withoutRows(before, position) : position);
+    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head, inTouch);
     this.#tell();
     const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);
     return {
@@ -363,13 +403,24 @@ export class MemoryStore implements Store {
     }
   }
 
-  #learn(theirs: Knowledge, head: WindowFrame): void {
-    for (const [node, ours] of Object.entries(this.#knowledge())) {
-      const known = node === head.node ? null : learn(ours, theirs[node], head.tables);
-      const position = this.#positions.get(node);
-      if (known && position) this.#positions.set(node, { ...position, snapshot: known.cursor.snapshot });
+  #learn(theirs: Knowledge, { node: sender, tables }: WindowFrame, inTouch: InTouch): void {
+    const held = this.#positions.get(sender)!.tables.filter((table) => tables.includes(table));
+    for (const [node, known] of Object.entries(theirs)) {
+      if (node === sender || node === this.identity.nodeId) continue;
+      const ours = this.#positions.get(node) ?? null;
+      const learned = learn(ours, known, held, inTouch(node));
+      if (learned && ours && learned.epoch !== ours.epoch) this.#forgetWay(node);
+      if (learned) this.#positions.set(node, learned);
     }
   }
+}
+
+function heldOf(key: string, state: RowState): HeldRow {
+  const { stamp, origin, past, deleted, image } = state.at(-1)!;
+  const names = state.map((one) => `${one.stamp}@${one.origin}`).join();
+  const several = state.length > 1;
+  const version = { stamp, origin, past, deleted, several, composed: false, names };
+  return { key: [key], digest: JSON.stringify(state), value: image && JSON.stringify(image), version, untouched: true };
 }
 
 function formOf(columns: readonly string[]): DigestedForm {

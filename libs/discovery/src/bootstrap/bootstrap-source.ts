@@ -5,7 +5,7 @@
 import { type BootstrapAnswer, protocolVersion } from '@pgmesh/wire';
 import { randomUUID } from 'node:crypto';
 import type { DiscoverySource, PeerAddress, Warn } from '../discovery-source';
-import { isNodeName } from '../node-name';
+import { isNodeName } from '@pgmesh/core';
 import { parsePeerUrl } from '../peer-url';
 import { Tally } from '../tally';
 import type { BootstrapClient } from './bootstrap-client';

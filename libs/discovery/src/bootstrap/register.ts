@@ -2,7 +2,7 @@
  * Who is there, by room, for as long as their leases last: pure, with the time as an argument. Times are milliseconds of a clock that
  * only goes forward, so that nobody's lease ends because a clock was set.
  */
-import { isNodeName } from '../node-name';
+import { isNodeName } from '@pgmesh/core';
 import { parsePeerUrl } from '../peer-url';
 
 export interface Registration {

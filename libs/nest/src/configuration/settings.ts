@@ -1,9 +1,20 @@
-import { parseMaxVersions, parseRules } from '@pgmesh/core';
-import { isNodeName, parseDnsName, parsePeerUrl } from '@pgmesh/discovery';
+import { isNodeName, parseMaxVersions, parseRules } from '@pgmesh/core';
+import { parseDnsName, parsePeerUrl } from '@pgmesh/discovery';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { duration, list, listeningPort, oneOf, port, type Setting, url, wholeNumber, yesOrNo } from './setting';
+import {
+  duration,
+  durationOrOff,
+  list,
+  listeningPort,
+  oneOf,
+  port,
+  type Setting,
+  url,
+  wholeNumber,
+  yesOrNo,
+} from './setting';
 
 const nodeName = z
   .string()
@@ -319,6 +330,16 @@ export const settings = {
     meaning: 'How long a peer may stay silent in the middle of an exchange.',
     example: '30s',
   },
+  memberCap: {
+    variable: 'P2P_MEMBER_CAP',
+    flag: '--member-cap <time>',
+    type: durationOrOff(60_000, 3_650 * 86_400_000),
+    fallback: '30d',
+    meaning:
+      'How long a member of the mesh may be silent before nobody waits for it any more: what was deleted is remembered for its sake until then. ' +
+      'When it returns it copies the tables anew, and loses nothing that was written there. `off`: it is waited for until somebody evicts it.',
+    example: '7d',
+  },
   maxDrift: {
     variable: 'P2P_MAX_DRIFT',
     flag: '--max-drift <time>',
@@ -377,6 +398,26 @@ export const settings = {
       "How many of a row's last versions are kept with their values, the present one included, to be read and restored: " +
       'a number for all tables, and others for single tables (`table=number`), 0 to 1000. Each node keeps its own history.',
     example: '5, orders=20, "My Table"=0',
+  },
+  verifyInterval: {
+    variable: 'P2P_VERIFY_INTERVAL',
+    flag: '--verify-interval <time>',
+    type: duration(0, 30 * 86_400_000),
+    fallback: '1h',
+    meaning:
+      'How often, about, the rows of all tables are compared with those of a peer, one peer after the other, at a tenth of the time of one ' +
+      'connection. 0 leaves it out; `pgmesh verify` compares at once.',
+    example: '6h',
+  },
+  verifyRepair: {
+    variable: 'P2P_VERIFY_REPAIR',
+    flag: '--verify-repair <yes or no>',
+    type: yesOrNo,
+    fallback: 'true',
+    meaning:
+      'Whether rows that are found to differ then are repaired, by an ordinary merge in which nothing is lost; up to 1,000 rows of a table. ' +
+      'With `false` they are only told.',
+    example: 'false',
   },
   logLevel: {
     variable: 'P2P_LOG_LEVEL',

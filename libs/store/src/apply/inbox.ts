@@ -8,7 +8,7 @@ import { rethrowAway, sqlState } from '../database';
 import type { Changed } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import { assertConstraints, otherConstraints } from '../parking/watch';
-import { readKnowledge, readPosition } from '../positions';
+import { type InTouch, readKnowledge, readPosition } from '../positions';
 import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
 import { Arrival, Late } from './arrival';
@@ -94,11 +94,11 @@ export class PostgresInbox {
   }
 
   /** Receiving goes on beside merges, its own included; merges follow one another. */
-  async apply(frames: AsyncIterable<Frame>): Promise<Applied> {
+  async apply(frames: AsyncIterable<Frame>, inTouch: InTouch = () => null): Promise<Applied> {
     await using desk = new Desk(this.connections);
     const source = frames[Symbol.asyncIterator]();
     try {
-      const arrival = new Arrival(await expectHead(source, this.options.nodeId));
+      const arrival = new Arrival(await expectHead(source, this.options.nodeId), inTouch);
       const receiving = this.receive(desk, source, arrival).catch((error: unknown) => arrival.fail(error));
       try {
         await arrival.started();
@@ -190,7 +190,7 @@ export class PostgresInbox {
     for (let attempt = 1; ; attempt++) {
       const careful = attempt > 1 || settling;
       try {
-        const merge = new MergeTransaction(client, head, this.mergeOptions(careful, settling, unread));
+        const merge = new MergeTransaction(client, head, this.mergeOptions(arrival, careful, settling, unread));
         if (!(await merge.begin(stages))) return { outcome: 'gap', head, position: merge.before };
         for (merging of stages) await merge.merge(merging);
         merging = null;
@@ -236,8 +236,13 @@ export class PostgresInbox {
     }
   }
 
-  private mergeOptions(careful: boolean, settling: boolean, unread: ReadonlySet<Stage>): MergeTransactionOptions {
-    return { ...this.options, shapes: this.shapes, careful, settling, unread };
+  private mergeOptions(
+    { inTouch }: Arrival,
+    careful: boolean,
+    settling: boolean,
+    unread: ReadonlySet<Stage>,
+  ): MergeTransactionOptions {
+    return { ...this.options, shapes: this.shapes, inTouch, careful, settling, unread };
   }
 
   /**
@@ -248,7 +253,7 @@ export class PostgresInbox {
     const { head } = arrival;
     const client = await desk.merging();
     try {
-      const merge = new MergeTransaction(client, head, this.mergeOptions(false, false, new Set()));
+      const merge = new MergeTransaction(client, head, this.mergeOptions(arrival, false, false, new Set()));
       if (!(await merge.begin([]))) return { outcome: 'gap', head, position: merge.before };
       for await (const stage of arrival.beside(patience)) await merge.merge(stage);
       return this.applied(head, await merge.commit(await arrival.complete()));

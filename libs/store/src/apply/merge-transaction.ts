@@ -1,4 +1,4 @@
-import { feedName, type Position } from '@pgmesh/core';
+import { feedName, type Position, withoutRows } from '@pgmesh/core';
 import type { EndFrame, WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { type ConflictNote, noteOf } from '../conflicts/view';
@@ -7,7 +7,16 @@ import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '.
 import { type Changed, noChange } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import type { Shapes } from '../shapes';
-import { learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
+import {
+  type InTouch,
+  learnFrom,
+  lockPositions,
+  positionAfter,
+  type PositionRow,
+  toPosition,
+  writePosition,
+} from '../positions';
+import { durably } from '../feed/durable';
 import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
 import type { Crowd } from './crowd';
@@ -30,6 +39,8 @@ export interface MergedWindow {
 }
 
 export interface MergeTransactionOptions {
+  readonly nodeId: string;
+  readonly inTouch: InTouch;
   /** Under which we write. */
   readonly origin: string;
   readonly maxDrift: number;
@@ -86,13 +97,9 @@ export class MergeTransaction {
     const small = early.map((stage) => this.open(stage));
     const openings = small.map((merge) => merge.opening);
     const plans = this.head.kind === 'copy' ? [bySize] : [];
-    const [, , locked, parked, ...rest] = await burst(this.client, [
-      ...begin,
-      lockPositions,
-      parkedTables,
-      ...plans,
-      ...openings.flat(),
-    ]);
+    const [locked, parked, ...rest] = (
+      await burst(this.client, [...begin, lockPositions, parkedTables, ...plans, ...openings.flat()])
+    ).slice(begin.length);
     const results = rest.slice(plans.length);
     small.forEach((merge, i) => {
       this.opened.set(merge.stage, { merge, results: results.splice(0, openings[i]!.length) });
@@ -132,9 +139,13 @@ export class MergeTransaction {
   }
 
   async commit({ knowledge }: EndFrame): Promise<MergedWindow> {
-    const position = this.after;
-    if (position === null) throw new Error('A window that does not connect is not committed');
-    const learned = knowledge ? learnFrom(this.positions, this.head, knowledge) : new Map<string, Position>();
+    if (this.after === null) throw new Error('A window that does not connect is not committed');
+    const position = this.rows === 0 ? withoutRows(this.before, this.after) : this.after;
+    const { nodeId, inTouch } = this.options;
+    // A table that the window covers and that we do not follow there is not here whole.
+    const tables = this.head.tables.filter((table) => position.tables.includes(table));
+    const sender = { node: this.head.node, tables };
+    const learned = learnFrom(this.positions, nodeId, sender, knowledge ?? {}, inTouch);
     const moved = [...learned].map(([node, to]) => writePosition(node, to));
     const own = writePosition(this.head.node, position);
     const versioned = prepared('SELECT p2p.assert_versioned($1)', [[...this.tableIds]]);
@@ -146,8 +157,8 @@ export class MergeTransaction {
     const unaffected = this.settlement ? [] : assertUnaffected(shapes, this.tableIds, this.parkedTables);
     const constraints = [...assertConstraints(shapes, this.tableIds), ...unaffected];
     await burst(this.client, [versioned, ...constraints, own, ...moved, ...this.counters, { text: 'COMMIT' }]);
-    const { rows, changed, conflicts, noted, tables, parking } = this;
-    return { rows, changed, conflicts, noted, tables, parking, position };
+    const { rows, changed, conflicts, noted, parking } = this;
+    return { rows, changed, conflicts, noted, tables: this.tables, parking, position };
   }
 
   private async mergeStage(stage: Stage): Promise<Merged> {
@@ -174,11 +185,15 @@ export class MergeTransaction {
 }
 
 /**
+ * Where we stand is told to others as soon as it can be seen, and what is told must outlive a crash: a merge is flushed to disk by its
+ * commit also where the database is set not to (synchronous_commit = off).
+ *
  * p2p.mode holds this transaction's own id, so that a setting that survived it would suppress nothing (trap 31). The lock
  * time-out is below deadlock_timeout: where a user's transaction and ours wait for each other, it is ours that gives way.
  */
 export const begin: QueryConfig[] = [
   { text: 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE' },
+  prepared(durably, []),
   prepared(
     `SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true), set_config('lock_timeout',
       greatest(1, least(400, 400 * extract(epoch FROM current_setting('deadlock_timeout')::interval)))::int4::text, true)`,

@@ -1,4 +1,5 @@
 import {
+  beginning,
   type CopyPoint,
   feedName,
   type FeedRequest,
@@ -22,6 +23,7 @@ import {
   fitsColumns,
   probe,
   readColumns,
+  versionsOf,
   versionsWithin,
   windowBytes,
 } from './window-reader';
@@ -101,6 +103,23 @@ export class PostgresFeed {
       });
       const from = { client, shapes, present, knowledge, unflushed, except, limit: options.limit };
       return await (request.kind === 'window' ? this.openWindow(from, request.from) : this.openPiece(from, request.at));
+    } catch (error) {
+      await rollback(client);
+      throw error;
+    }
+  }
+
+  /** The rows of these keys alone, in a window that connects wherever its reader stands, and moves nobody's position. */
+  async openRows(table: string, keys: readonly (readonly string[])[]): Promise<OpenWindow> {
+    const shapes = [this.shapes.get(table) ?? []].flat();
+    const client = await this.pool.connect().catch(rethrowAway);
+    try {
+      const { snapshot: present, knowledge, unflushed } = await beginWindow(client);
+      const opening = { client, shapes, present, knowledge, unflushed, except: [], limit: keys.length };
+      const bounds = { from: beginning, to: beginning, more: true, at: null, next: null };
+      const parts = shapes.map((shape) => ({ shape, columns: null, versions: versionsOf(shape, keys) }));
+      const rows = { rows: keys.length, own: keys.length };
+      return this.outgoing(opening, this.head(shapes, { kind: 'window', ...bounds }), parts, null, rows, present.xmax);
     } catch (error) {
       await rollback(client);
       throw error;
