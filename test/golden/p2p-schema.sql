@@ -27,6 +27,7 @@ TABLE lease
   renewed_at timestamp with time zone
   CHECK (only_one)
   PRIMARY KEY (only_one)
+
 TABLE member
   node_id text NOT NULL
   epoch text NOT NULL
@@ -168,6 +169,7 @@ CREATE UNIQUE INDEX conflict_table_id_key_digest_idx ON p2p.conflict USING btree
 CREATE INDEX conflict_updated_at_idx ON p2p.conflict USING btree (updated_at)
 
 CREATE UNIQUE INDEX lease_pkey ON p2p.lease USING btree (only_one)
+
 CREATE UNIQUE INDEX member_pkey ON p2p.member USING btree (node_id)
 
 CREATE UNIQUE INDEX meta_1_pkey ON p2p.meta_1 USING btree (key1, key2)
