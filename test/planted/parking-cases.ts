@@ -120,6 +120,24 @@ export const parkingCases = {
     schema: mail,
     steps: [...twoOfOneMail, at('settle', 'c'), write('c', `UPDATE p SET u = 'z' WHERE k1 = 1`), at('wait', 'c')],
   },
+  'the older row has the key': {
+    schema: schemaOf(table('o', [k1, u, n], { strategy: 'first-write-wins', keys: [unique('o', u)] })),
+    steps: [
+      write('a', `INSERT INTO o VALUES (2, 'x')`, 'UPDATE o SET n = 1'),
+      write('b', `INSERT INTO o VALUES (1, 'x')`),
+      pull('bc'),
+      pull('ac'),
+      at('check', 'c'),
+    ],
+  },
+  'the rule becomes another': {
+    schema: mail,
+    steps: [
+      ...twoOfOneMail,
+      { do: 'rule', node: 2, change: { table: 'p', strategy: 'first-write-wins' } },
+      at('check', 'c'),
+    ],
+  },
   'a parked row is written': {
     schema: mail,
     steps: [...twoOfOneMail, write('c', `INSERT INTO p VALUES (2, 'y')`)],

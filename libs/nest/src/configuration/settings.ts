@@ -352,8 +352,8 @@ export const settings = {
     type: durationOrOff(60_000, 3_650 * 86_400_000),
     fallback: '30d',
     meaning:
-      'How long a member of the mesh may be silent before nobody waits for it any more: what was deleted is remembered for its sake until then. ' +
-      'When it returns it copies the tables anew, and loses nothing that was written there. `off`: it is waited for until somebody evicts it.',
+      'How long a member of the mesh may be silent before it is evicted: nobody waits for it any more to know of what was deleted. ' +
+      'It is a member again when it is heard of. `off`: it is waited for until somebody evicts it.',
     example: '7d',
   },
   maxDrift: {
