@@ -15,9 +15,10 @@ function introduce(nodes: readonly TestNode[]): void {
 
 const start = (id: string): Promise<TestNode> => TestNode.start(new MemoryStore(id, tables), options);
 const linked = ({ mesh }: TestNode) => mesh.status().peers.filter(({ state }) => state !== 'idle');
+/** Those that were found first are linked to first, and let go later. */
 const settled = (nodes: readonly TestNode[]): Promise<void> =>
-  eventually('every chosen link is live', () =>
-    nodes.every((node) => linked(node).every(({ state }) => state === 'live')),
+  eventually('every link is chosen, and live', () =>
+    nodes.every((node) => linked(node).every(({ state, reason }) => state === 'live' && reason !== null)),
   );
 
 describe('a mesh of twelve with four links each', () => {
@@ -49,6 +50,19 @@ describe('a mesh of twelve with four links each', () => {
     }
     for (const [i, { store }] of nodes.entries()) store.write('public.items', `${i}`, 'x');
     await converged(...nodes);
+  });
+
+  it('knows all as members, linked to or not, and says of whom it is not linked to why nothing can be asked of it', async () => {
+    const [node] = nodes as [TestNode];
+    await eventually('all know all', async () => {
+      const counts = await Promise.all(nodes.map(async ({ mesh }) => (await mesh.membership.heads()).length));
+      return counts.every((count) => count === nodes.length);
+    });
+    const idle = node.mesh.status().peers.find(({ state }) => state === 'idle')!.node_id!;
+    const refusal = { code: 'not_found', message: expect.stringContaining('There is no link to that peer') as string };
+    await expect(node.mesh.syncNow(idle)).rejects.toMatchObject(refusal);
+    await expect(node.mesh.compare({ peer: idle, repair: false })).rejects.toMatchObject(refusal);
+    await expect(node.mesh.syncNow('nobody')).rejects.toMatchObject({ message: 'There is no such peer.' });
   });
 
   it('heals when nodes die: others stand in for them, and no longer when they are back', async () => {
