@@ -42,7 +42,7 @@ export class Lease {
   /** Rung when the connection has ended. */
   private bell: () => void = () => undefined;
   private readonly ending = new AbortController();
-  private renewing: Promise<void> = Promise.resolve();
+  private readonly renewing: Promise<void>;
   private renewedAt = performance.now();
 
   private constructor(

@@ -34,22 +34,15 @@ export function captureLate(
 ): Promise<number> {
   return inTransaction(pool, 'BEGIN', async (client) => {
     await client.query(giveWay);
-    const all = keyColumns(
-      shape,
-      remedies.map(({ key }) => key),
-    );
+    const keysOfAll = remedies.map(({ key }) => key);
+    const all = keyColumns(shape, keysOfAll);
     // Rows before versions, in the order of the keys, as all do.
     const lock = (relation: string, side: Parameters<typeof keysEqual>[1], order: string, strength: string) =>
       `SELECT FROM ${keysFrom(shape)} JOIN ${relation} ON ${keysEqual(shape, side, inKeyTexts)} ORDER BY ${order} FOR ${strength}`;
     const data = shape.key.map(({ ident }) => `d.${ident}`).join(', ');
     await client.query(lock(`${shape.name} AS d`, inData('d'), data, 'NO KEY UPDATE OF d'), all);
     await client.query(lock(`${shape.meta} AS m`, inMeta('m'), metaKeys(shape, 'm'), 'UPDATE OF m'), all);
-    const held = await readHeld(
-      client,
-      shape,
-      columns,
-      remedies.map(({ key }) => key),
-    );
+    const held = await readHeld(client, shape, columns, keysOfAll);
     const same = remedies.filter(({ digest }, i) => held[i]!.digest === digest);
     await meanwhile();
     for (const remedy of ['write', 'affirm'] as const) {
