@@ -1,5 +1,5 @@
 import { rulesOf } from '@pgmesh/core';
-import { expectEqual, pull, settle, type StoreNode, storeNode } from '../support/store-node';
+import { pull, settle, settledTogether, type StoreNode, withThreeNodes } from '../support/store-node';
 
 async function withNodes(
   schema: string,
@@ -8,21 +8,7 @@ async function withNodes(
 ): Promise<void> {
   const rules = rulesOf([{ strategy }]);
   if (!rules.ok) throw new Error(rules.problems.join(' '));
-  const nodes = await Promise.all(['a', 'b', 'c'].map((id) => storeNode(id, schema, ['*'], { rules: rules.rules })));
-  try {
-    await work(...(nodes as [StoreNode, StoreNode, StoreNode]));
-  } finally {
-    for (const node of nodes) await node[Symbol.asyncDispose]();
-  }
-}
-
-/** Everything is settled and exchanged, and the nodes are the same. */
-async function together(...nodes: StoreNode[]): Promise<void> {
-  for (let i = 0; i < 3; i++) {
-    for (const { store } of nodes) await store.settleParked();
-    await settle(...nodes);
-  }
-  await expectEqual(...nodes);
+  await withThreeNodes(schema, rules.rules, work);
 }
 
 const users = 'CREATE TABLE users (id int PRIMARY KEY, mail text UNIQUE, name text)';
@@ -37,7 +23,7 @@ describe('Faults that generated relational histories have found', () => {
       await pull(b, c);
       expect(await c.sql('SELECT id FROM users')).toEqual([{ id: 2 }]);
       await b.sql('DELETE FROM users');
-      await together(a, b, c);
+      await settledTogether(a, b, c);
       expect(await c.sql('SELECT id, name FROM users')).toEqual([{ id: 1, name: 'two' }]);
     }));
 
@@ -58,7 +44,7 @@ describe('Faults that generated relational histories have found', () => {
       'merge-fields',
       async (a, b, c) => {
         await a.sql('INSERT INTO t VALUES (1, 3, 6)');
-        await together(a, b, c);
+        await settledTogether(a, b, c);
         await a.sql('UPDATE t SET n = 5');
         await b.sql('UPDATE t SET m = 4');
         await b.sql('INSERT INTO t VALUES (2, 10, 11, 1)');
@@ -67,7 +53,7 @@ describe('Faults that generated relational histories have found', () => {
         await pull(a, c);
         await pull(b, a);
         expect(await a.sql('SELECT n, m FROM t WHERE id = 1')).toEqual([{ n: 3, m: 4 }]);
-        await together(a, b, c);
+        await settledTogether(a, b, c);
         expect(await c.sql('SELECT n, m FROM t WHERE id = 1')).toEqual([{ n: 3, m: 4 }]);
       },
     ));
@@ -80,7 +66,7 @@ describe('Faults that generated relational histories have found', () => {
       'merge-fields',
       async (a, b, c) => {
         await a.sql('INSERT INTO t VALUES (1, 3, 6)');
-        await together(a, b, c);
+        await settledTogether(a, b, c);
         await a.sql('UPDATE t SET n = 5');
         await b.sql('UPDATE t SET m = 4');
         await b.sql('INSERT INTO t VALUES (2, 10, 11, 1)');
@@ -88,7 +74,7 @@ describe('Faults that generated relational histories have found', () => {
         await pull(b, c);
         await pull(a, c);
         await pull(b, a);
-        await together(a, b, c);
+        await settledTogether(a, b, c);
         const reasons = await a.sql('SELECT reason FROM p2p.parked ORDER BY reason');
         expect(reasons).toEqual([{ reason: 'key' }, { reason: 'refused' }]);
       },
@@ -113,7 +99,7 @@ describe('Faults that generated relational histories have found', () => {
       const { rowCount } = await b.db.pool.query(`UPDATE users SET name = 'eins' WHERE id = 1`);
       expect(rowCount).toBe(1);
       await pulled;
-      await together(a, b);
+      await settledTogether(a, b);
       expect(await a.sql('SELECT name FROM users WHERE id = 1')).toEqual([{ name: 'eins' }]);
     }));
 
@@ -141,8 +127,24 @@ describe('Faults that generated relational histories have found', () => {
         await b.sql(`INSERT INTO t VALUES ('ANN', 2)`);
         await pull(a, b);
         await pull(b, c);
-        await together(a, b, c);
+        await settledTogether(a, b, c);
         expect(await c.sql('SELECT id, n FROM t')).toEqual([{ id: 'ANN', n: 2 }]);
+      },
+    ));
+
+  it('a column of the key is compared by its own collation, not by that of another column', () =>
+    withNodes(
+      `CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+       CREATE TABLE t (one text, other text COLLATE nocase, PRIMARY KEY (one, other))`,
+      'last-write-wins',
+      async (a, b, c) => {
+        await b.sql(`INSERT INTO t VALUES ('A', 'x')`);
+        await b.sql(`UPDATE t SET one = 'a'`);
+        expect(await b.sql('SELECT key1, deleted FROM p2p.meta_1 ORDER BY deleted')).toEqual([
+          { key1: 'a', deleted: false },
+          { key1: 'A', deleted: true },
+        ]);
+        await settledTogether(a, b, c);
       },
     ));
 });

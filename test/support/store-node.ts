@@ -1,4 +1,4 @@
-import { type FeedRequest, nextRequest } from '@pgmesh/core';
+import { type FeedRequest, nextRequest, type Rules } from '@pgmesh/core';
 import { PostgresStore, type StoreOptions } from '@pgmesh/store';
 import { decodeFrames, encodeFrame, type Frame } from '@pgmesh/wire';
 import { createDatabase, type TestDatabase } from './database';
@@ -86,6 +86,29 @@ async function* encoded(frames: AsyncIterable<Frame>): AsyncGenerator<Uint8Array
 export async function settle(...nodes: readonly Pick<StoreNode, 'store' | 'id'>[]): Promise<void> {
   for (let round = 0; round < nodes.length; round++) {
     for (const to of nodes) for (const from of nodes) if (from !== to) await pull(from, to);
+  }
+}
+
+/** All that was parked is settled, everything has been exchanged, and the nodes are the same. */
+export async function settledTogether(...nodes: readonly StoreNode[]): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    for (const { store } of nodes) await store.settleParked();
+    await settle(...nodes);
+  }
+  await expectEqual(...nodes);
+}
+
+/** Three nodes that decide by these rules, for as long as the work takes. */
+export async function withThreeNodes(
+  schema: string,
+  rules: Rules,
+  work: (a: StoreNode, b: StoreNode, c: StoreNode) => Promise<void>,
+): Promise<void> {
+  const nodes = await Promise.all(['a', 'b', 'c'].map((id) => storeNode(id, schema, ['*'], { rules })));
+  try {
+    await work(...(nodes as [StoreNode, StoreNode, StoreNode]));
+  } finally {
+    for (const node of nodes) await node[Symbol.asyncDispose]();
   }
 }
 

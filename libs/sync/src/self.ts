@@ -28,6 +28,11 @@ export class Self {
     const { store, room, url, links, digest } = this.options;
     const { nodeId, epoch } = store.identity;
     const [tables, forms] = [store.tables(), store.forms()];
+    const { inbox } = store;
+    const [members, knowledge, seen] = [await digest(), await inbox.knowledge(), await inbox.seen()];
+    const position = to === null || to === nodeId ? null : await inbox.position(to);
+    // Asked last: two processes that both greet in one name are taken for copies of a node.
+    if (!store.leads) throw new Problem('unavailable', 'This process has stood still, and another one may lead now.');
     return {
       protocol: protocolVersion,
       instance: this.#instance,
@@ -41,12 +46,12 @@ export class Self {
       constraints: constraintsFor(forms, told),
       rules: formatRules(store.rules),
       sequences: store.slot,
-      members: await digest(),
+      members,
       url: url(),
       links: [...links()],
-      knowledge: toWireKnowledge(await store.inbox.knowledge()),
-      seen: toWireSeen(await store.inbox.seen()),
-      position: to === null || to === nodeId ? null : toWirePosition(await store.inbox.position(to)),
+      knowledge: toWireKnowledge(knowledge),
+      seen: toWireSeen(seen),
+      position: toWirePosition(position),
     };
   }
 

@@ -62,15 +62,20 @@ const heldRowSchema = z.object({
 
 const snapshotText = z.string().refine((text) => parseSnapshot(text) !== null, 'is not of the form xmax:xip,…');
 
+/** Where a node stands with the other, by which both judge what is still on its way. */
+const standing = {
+  position: wirePositionSchema.nullable(),
+  knowledge: wireKnowledgeSchema,
+  seen: seenByDefault,
+  links: z.array(name).max(10_000),
+};
+
 /** `POST /p2p/held`: how rows are held, and whether the asker has read what was there at `since`, an earlier answer's snapshot. */
 export const heldRequestSchema = z.object({
   ...table,
   keys,
   since: snapshotText.nullable(),
-  position: wirePositionSchema.nullable(),
-  knowledge: wireKnowledgeSchema,
-  seen: seenByDefault,
-  links: z.array(name).max(10_000),
+  ...standing,
 });
 export type HeldRequest = z.infer<typeof heldRequestSchema>;
 
@@ -79,10 +84,7 @@ export const heldAnswerSchema = z.object({
   snapshot: snapshotText,
   rows: z.array(heldRowSchema),
   read: z.boolean(),
-  position: wirePositionSchema.nullable(),
-  knowledge: wireKnowledgeSchema,
-  seen: seenByDefault,
-  links: z.array(name).max(10_000),
+  ...standing,
 });
 export type HeldAnswer = z.infer<typeof heldAnswerSchema>;
 

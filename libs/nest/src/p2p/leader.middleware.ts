@@ -1,4 +1,4 @@
-import { Injectable, type NestMiddleware } from '@nestjs/common';
+import { Injectable, type NestMiddleware, type OnApplicationShutdown } from '@nestjs/common';
 import { Problem } from '@pgmesh/wire';
 import type { NextFunction, Request, Response } from 'express';
 import { pipeline } from 'node:stream';
@@ -24,7 +24,7 @@ const perConnection = new Set([
 
 /** A process that does not lead passes on what it is asked to the one that does, and its answer back. */
 @Injectable()
-export class LeaderMiddleware implements NestMiddleware {
+export class LeaderMiddleware implements NestMiddleware, OnApplicationShutdown {
   // Requests may be held for a minute, and windows are as long as they are: who asks gives up, not we.
   private readonly agent = new Agent({ connect: { timeout: 5_000 }, headersTimeout: 0, bodyTimeout: 0 });
 
@@ -37,6 +37,11 @@ export class LeaderMiddleware implements NestMiddleware {
       return answerProblem(response, new Problem('unavailable', 'Another process leads, or is about to. Ask again.'));
     }
     void this.passOn(leader.url, request, response);
+  }
+
+  /** After the server has closed: nobody waits for an answer any more. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.agent.destroy();
   }
 
   private async passOn(url: string, request: Request, response: Response): Promise<void> {

@@ -1,4 +1,4 @@
-import { feedName, type Position, withoutRows } from '@pgmesh/core';
+import { beginning, feedName, formatSnapshot, type Position, withoutRows } from '@pgmesh/core';
 import type { EndFrame, WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { type ConflictNote, noteOf } from '../conflicts/view';
@@ -184,7 +184,8 @@ export class MergeTransaction {
     const { origin, maxDrift, judge, crowded, careful } = this.options;
     const { node, epoch } = this.head;
     return new StageMerge(stage, {
-      via: feedName(node, epoch),
+      // Rows that were brought alone, and move nobody's position, are in nobody's knowledge: they are passed on to all.
+      via: this.head.to === formatSnapshot(beginning) ? null : feedName(node, epoch),
       sender: node,
       origin,
       maxDrift,

@@ -13,7 +13,7 @@ import { assertSound, repeatedKeys, type Soundness } from './soundness';
 
 export interface MergeOptions {
   /** The feed that the window came by. */
-  readonly via: string;
+  readonly via: string | null;
   readonly sender: string;
   /** Under which we write. */
   readonly origin: string;

@@ -55,7 +55,7 @@ export async function resolveConcurrent(
   client: PoolClient,
   stage: Stage,
   statements: MergeStatements,
-  via: string,
+  via: string | null,
   judge: Judge,
   collision: () => Error,
 ): Promise<Resolution> {

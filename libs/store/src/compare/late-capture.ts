@@ -1,6 +1,6 @@
 import type { Remedy } from '@pgmesh/core';
 import type { Pool } from 'pg';
-import { inTransaction } from '../database';
+import { giveWay, inTransaction } from '../database';
 import type { NodeIdentity } from '../identity';
 import { inData, inMeta, keysEqual, metaKeys } from '../keys';
 import { supersede } from '../reconcile';
@@ -33,23 +33,16 @@ export function captureLate(
   meanwhile: () => Promise<void>,
 ): Promise<number> {
   return inTransaction(pool, 'BEGIN', async (client) => {
-    await client.query(`SET LOCAL lock_timeout = '400ms'`);
-    const all = keyColumns(
-      shape,
-      remedies.map(({ key }) => key),
-    );
+    await client.query(giveWay);
+    const keysOfAll = remedies.map(({ key }) => key);
+    const all = keyColumns(shape, keysOfAll);
     // Rows before versions, in the order of the keys, as all do.
     const lock = (relation: string, side: Parameters<typeof keysEqual>[1], order: string, strength: string) =>
       `SELECT FROM ${keysFrom(shape)} JOIN ${relation} ON ${keysEqual(shape, side, inKeyTexts)} ORDER BY ${order} FOR ${strength}`;
     const data = shape.key.map(({ ident }) => `d.${ident}`).join(', ');
     await client.query(lock(`${shape.name} AS d`, inData('d'), data, 'NO KEY UPDATE OF d'), all);
     await client.query(lock(`${shape.meta} AS m`, inMeta('m'), metaKeys(shape, 'm'), 'UPDATE OF m'), all);
-    const held = await readHeld(
-      client,
-      shape,
-      columns,
-      remedies.map(({ key }) => key),
-    );
+    const held = await readHeld(client, shape, columns, keysOfAll);
     const same = remedies.filter(({ digest }, i) => held[i]!.digest === digest);
     await meanwhile();
     for (const remedy of ['write', 'affirm'] as const) {

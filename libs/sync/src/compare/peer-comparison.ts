@@ -1,11 +1,11 @@
-import { fromWirePosition, protocolVersion, toWireKnowledge, toWirePosition } from '@pgmesh/wire';
+import { fromWirePosition } from '@pgmesh/wire';
 import { failureOf } from '../failure';
 import type { LinkContext } from '../link-context';
 import type { LastCompared, PausedTable } from '../status';
 import { columnsInCommon } from './columns';
 import { follows } from './has-read';
 import type { ComparedPeer, ComparedTable, CompareOptions } from './result';
-import type { OtherNode } from './row-check';
+import { askHeld, type OtherNode } from './row-check';
 import { TableComparison } from './table-comparison';
 
 const nothing = { rows: 0, differ: 0, repaired: 0, unsettled: 0, keys: [] };
@@ -65,26 +65,11 @@ export class PeerComparison {
 
   /** A table of which one of both has not all rows yet differs, as it must. */
   private async whoCopies(table: string, columns: readonly string[], signal: AbortSignal): Promise<string | null> {
-    const { store, client, links } = this.context;
-    const { nodeId, epoch, url } = this.peer;
+    const { store } = this.context;
+    const { nodeId, epoch } = this.peer;
     const position = await store.inbox.position(nodeId);
     if (!follows(position, epoch, table)) return `This node does not follow ${nodeId}'s changes of it yet.`;
-    const answer = await client.held(
-      url,
-      {
-        protocol: protocolVersion,
-        node_id: store.identity.nodeId,
-        table,
-        columns: [...columns],
-        keys: [],
-        since: null,
-        position: toWirePosition(position),
-        knowledge: toWireKnowledge(await store.inbox.knowledge()),
-        seen: {},
-        links: [...links()],
-      },
-      signal,
-    );
+    const answer = await askHeld(this.context, this.peer, { table, columns }, [], null, signal);
     const theirs = fromWirePosition(answer.position);
     return follows(theirs, store.identity.epoch, table)
       ? null

@@ -3,6 +3,7 @@ import {
   fromWireKnowledge,
   fromWirePosition,
   fromWireSeen,
+  type HeldAnswer,
   protocolVersion,
   toWireKnowledge,
   toWirePosition,
@@ -41,6 +42,32 @@ export interface Look {
 const firstPause = 50;
 const longestPause = 1_000;
 
+/** Asks the other node how it holds rows, and tells it where we stand. */
+export async function askHeld(
+  { store, client, links }: Pick<LinkContext, 'store' | 'client' | 'links'>,
+  { nodeId, url }: OtherNode,
+  { table, columns }: Pick<Comparison, 'table' | 'columns'>,
+  keys: readonly Key[],
+  since: string | null,
+  signal: AbortSignal,
+): Promise<HeldAnswer> {
+  const { inbox } = store;
+  const [position, known, seen] = [await inbox.position(nodeId), await inbox.knowledge(), await inbox.seen()];
+  const asked = {
+    protocol: protocolVersion,
+    node_id: store.identity.nodeId,
+    table,
+    columns: [...columns],
+    keys: keys.map((key) => [...key]),
+    since,
+    position: toWirePosition(position),
+    knowledge: toWireKnowledge(known),
+    seen: toWireSeen(seen),
+    links: [...links()],
+  };
+  return client.held(url, asked, signal);
+}
+
 /** Looks at single rows on both sides, until it is known which of them differ although nothing is on its way. */
 export class RowCheck {
   constructor(
@@ -54,24 +81,17 @@ export class RowCheck {
   ) {}
 
   async look(keys: readonly Key[], before: Look | null, signal: AbortSignal): Promise<Look> {
-    const { store, client, links } = this.context;
-    const { nodeId, url, epoch } = this.other;
-    const { table, columns } = this.comparison;
-    const { inbox } = store;
-    const [position, known, seen] = [await inbox.position(nodeId), await inbox.knowledge(), await inbox.seen()];
-    const asked = {
-      protocol: protocolVersion,
-      node_id: store.identity.nodeId,
-      table,
-      columns: [...columns],
-      keys: keys.map((key) => [...key]),
-      since: before?.snapshots.theirs ?? null,
-      position: toWirePosition(position),
-      knowledge: toWireKnowledge(known),
-      seen: toWireSeen(seen),
-      links: [...links()],
-    };
-    const answer = await client.held(url, asked, signal);
+    const { store } = this.context;
+    const { nodeId, epoch } = this.other;
+    const { table } = this.comparison;
+    const answer = await askHeld(
+      this.context,
+      this.other,
+      this.comparison,
+      keys,
+      before?.snapshots.theirs ?? null,
+      signal,
+    );
     const told = {
       nodeId,
       epoch,
