@@ -25,6 +25,13 @@ const knowledge: Check = (value) =>
   isRecord(value) &&
   Object.values(value).every((known) => isRecord(known) && text(known.cursor) && texts(known.tables));
 
+const mark: Check = (value) => isRecord(value) && text(value.node) && text(value.at);
+const guards: Check = (value) =>
+  isRecord(value) &&
+  Object.values(value).every(
+    (list) => Array.isArray(list) && list.every((marks) => Array.isArray(marks) && marks.every(mark)),
+  );
+
 /** What each member of each frame must be. Typed by the frames, so that a member without its check does not compile. */
 const shapes: Shapes = {
   window: {
@@ -38,12 +45,15 @@ const shapes: Shapes = {
     tables: texts,
     at: orNull(point),
     next: orNull(point),
+    knowledge,
+    guards,
+    whole: texts,
   },
   rows: { table: text, columns: texts, types: orAbsent(texts), count, deleted: count, literals: texts },
   copy: { table: text, columns: texts, types: orAbsent(texts) },
   data: { bytes },
   copied: { table: text, count },
-  end: { rows: count, knowledge: orNull(knowledge) },
+  end: { rows: count },
 };
 
 /** Why a value is not a frame; null when it is one. A window of another protocol passes, to be refused by that name. */

@@ -4,7 +4,7 @@ import type { WireKnowledge } from './frame';
 /**
  * The version of what nodes say to each other. Nodes of different versions refuse each other by name.
  *
- * 1  2026-11  windows, first copies, hints, knowledge
+ * 1  2026-11  windows, copies, hints, knowledge, guards
  */
 export const protocolVersion = 1;
 
@@ -25,6 +25,8 @@ export interface WindowRequest {
   readonly from: string | null;
   /** For a first copy: where to go on; null starts it. */
   readonly at: CopyPoint | null;
+  /** For a copy that goes on: the tables of which it brought every row so far (see `WindowFrame.whole`). */
+  readonly whole: readonly string[];
   readonly limit: number;
   /** Seconds to hold the request until there is something, 0 to 60. */
   readonly wait: number;
