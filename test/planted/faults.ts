@@ -216,7 +216,14 @@ export const faults: readonly Fault[] = [
   {
     name: 'knowledge of another incarnation is believed',
     file: 'knowledge.ts',
-    words: 'if (theirs === undefined || ours.cursor.epoch !== theirs.cursor.epoch) return null;',
-    instead: 'if (theirs === undefined) return null;',
+    words: 'if (ours?.epoch !== epoch) {',
+    instead: 'if (ours === null) {',
+  },
+  {
+    name: 'a feed that was never read counts as read to its end',
+    file: 'knowledge.ts',
+    words: 'return { epoch, tables: covered, snapshot, reached: beginning, copy: null };',
+    instead:
+      'return { epoch, tables: covered, snapshot: { ...snapshot, xmax: snapshot.xmax + 2n }, reached: beginning, copy: null };',
   },
 ];

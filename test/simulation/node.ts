@@ -113,7 +113,9 @@ export class SimulatedNode {
     const known: Record<string, Known> = {
       [this.name]: { cursor: { epoch: this.epoch, snapshot: this.#snapshot() }, tables },
     };
-    for (const [node, cursor] of Object.entries(this.#durable.positions)) known[node] = { cursor, tables };
+    for (const [node, { epoch, snapshot, reached }] of Object.entries(this.#durable.positions)) {
+      known[node] = { cursor: { epoch, snapshot }, tables, reached };
+    }
     return known;
   }
 
@@ -163,10 +165,9 @@ export class SimulatedNode {
   #learned(message: Message, position: Position): Record<string, Position> {
     const positions: Record<string, Position> = { ...this.#durable.positions, [message.from]: position };
     for (const [node, theirs] of Object.entries(message.knowledge)) {
-      const ours = positions[node];
-      if (ours === undefined || node === this.name || node === message.from) continue;
-      const moved = this.core.learn({ cursor: ours, tables }, theirs, tables);
-      if (moved) positions[node] = { ...ours, snapshot: moved.cursor.snapshot, reached: moved.cursor.snapshot };
+      if (node === this.name || node === message.from) continue;
+      const learned = this.core.learn(positions[node] ?? null, theirs, tables);
+      if (learned) positions[node] = learned;
     }
     return positions;
   }

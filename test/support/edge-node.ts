@@ -53,6 +53,7 @@ export class SparseStore implements NodeStore {
       throw new Problem('bad_request', 'A window begins with a frame of type "window".');
     },
     position: async () => null,
+    copyAnew: async () => false,
     knowledge: async () => {
       this.reach();
       return {};
@@ -63,6 +64,20 @@ export class SparseStore implements NodeStore {
     all: async () => [],
     put: async () => undefined,
     remove: async () => undefined,
+  };
+
+  readonly collect: NodeStore['collect'] = async () => ({});
+  readonly tombstones: NodeStore['tombstones'] = async () => [];
+  readonly members: NodeStore['members'] = {
+    heads: async () => {
+      this.reach();
+      return [];
+    },
+    list: async () => [],
+    join: async () => [],
+    change: async () => null,
+    claim: async () => null,
+    lag: async () => ({ rows: 0, more: false, since: null, holdsUpSince: null }),
   };
 
   readonly conflicts: NodeStore['conflicts'] = {

@@ -20,11 +20,14 @@ const head = (more: Partial<WindowFrame> = {}): WindowFrame => ({
   tables: ['public.notes'],
   at: null,
   next: null,
+  knowledge: {},
+  guards: {},
+  whole: [],
   ...more,
 });
 const rows = (
   more: Partial<
-    Record<'stamp' | 'origin' | 'priority' | 'past' | 'fields' | 'siblings' | 'deleted' | 'id' | 'body', string>
+    Record<'stamp' | 'origin' | 'priority' | 'past' | 'fields' | 'siblings' | 'deleted' | 'made_in' | 'made_xid' | 'id' | 'body', string>
   > = {},
   over: Partial<RowsFrame> = {},
 ): RowsFrame => {
@@ -36,6 +39,8 @@ const rows = (
     fields = '{NULL}',
     siblings = '{NULL}',
     deleted = '{f}',
+    made_in = '{NULL}',
+    made_xid = '{5}',
     id = '{7}',
     body = '{theirs}',
   } = more;
@@ -45,11 +50,11 @@ const rows = (
     columns: ['id', 'body'],
     count: 1,
     deleted: 0,
-    literals: [stamp, origin, priority, past, fields, siblings, deleted, id, body],
+    literals: [stamp, origin, priority, past, fields, siblings, deleted, made_in, made_xid, id, body],
     ...over,
   };
 };
-const end = (count = 1): Frame => ({ type: 'end', rows: count, knowledge: null });
+const end = (count = 1): Frame => ({ type: 'end', rows: count });
 const json = (value: unknown) => `{"${JSON.stringify(value).replace(/([\\"])/g, '\\$1')}"}`;
 const sibling = (more: object = {}) => ({
   stamp: now - 5,

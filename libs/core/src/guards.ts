@@ -34,9 +34,11 @@ export function raised(guards: Guards, self: Omit<Mark, 'snapshot'>, horizon: Sn
 }
 
 /** Guards of a source, taken over when a copy of its table begins. */
-export function takenOver(ours: Guards, theirs: Guards): Guards {
+export function takenOver(ours: Guards, theirs: Guards, self: Omit<Mark, 'snapshot'>): Guards {
   const known = new Set(ours.map(nameOf));
-  return [...ours, ...theirs.filter((guard) => !known.has(nameOf(guard)))];
+  // One that was taken over from us is ours already.
+  const others = theirs.filter((guard) => !guard.some((mark) => isOf(mark, self)));
+  return [...ours, ...others.filter((guard) => !known.has(nameOf(guard)))];
 }
 
 /** The same at the end of a copy, after which who reads on from us has everything: `end` is a mark of ours. */

@@ -1,5 +1,7 @@
 import { type Cursor } from './cursor';
-import { includes, joinSnapshots, type Snapshot } from './snapshot';
+import { isLaterIncarnation } from './incarnation';
+import { leavingRest, type Position } from './position';
+import { beginning, includes, joinSnapshots, sameSnapshot, type Snapshot } from './snapshot';
 
 /** How far a node has come in another node's feed, and over which tables that holds. */
 export interface Known {
@@ -28,16 +30,43 @@ export function knows(a: Known | undefined, b: Known): boolean {
 }
 
 /**
- * Our position in a third node's feed after merging a window over `tables` whose sender stood at `theirs`: moved forward, or
- * null when the sender's knowledge gives us nothing (another incarnation, a table of ours that it does not read from there or
- * that the window left out, nothing newer).
+ * Our position in a third node's feed after merging a complete window whose sender stood at `theirs` there; null when that gives us
+ * nothing. Having merged it we hold all that the sender held, and so all of the third node's that it knew to hold: a feed
+ * that we never read has a position from then on, too.
+ *
+ * Two incarnations are two feeds, which are never mixed: the later one's position takes the place of the earlier one's. But while we
+ * are in touch with the earlier one itself, what we read there is worth more than what we hear: a copy of its database would
+ * make us begin anew, over and over.
+ *
+ * @param tables those in which we hold all that the sender held: which the window covered, and which we follow in its feed
+ * @param inTouch under which incarnation that node talks to us just now
  */
-export function learn(ours: Known, theirs: Known | undefined, tables: readonly string[]): Known | null {
-  if (theirs === undefined || ours.cursor.epoch !== theirs.cursor.epoch) return null;
-  if (!ours.tables.every((table) => theirs.tables.includes(table) && tables.includes(table))) return null;
-  if (includes(ours.cursor.snapshot, theirs.cursor.snapshot)) return null;
-  const snapshot = joinSnapshots(ours.cursor.snapshot, theirs.cursor.snapshot);
-  return { tables: ours.tables, cursor: { epoch: ours.cursor.epoch, snapshot } };
+export function learn(
+  ours: Position | null,
+  theirs: Known,
+  tables: readonly string[],
+  inTouch: string | null = null,
+): Position | null {
+  const { epoch, snapshot } = theirs.cursor;
+  const covered = theirs.tables.filter((table) => tables.includes(table)).sort();
+  if (covered.length === 0) return null;
+  if (ours?.epoch !== epoch) {
+    if (ours && (ours.epoch === inTouch || !isLaterIncarnation(epoch, ours.epoch))) return null;
+    return { epoch, tables: covered, snapshot, reached: beginning, copy: null };
+  }
+  if (!ours.tables.every((table) => covered.includes(table))) return null;
+  if (ours.tables.length === 0 || includes(snapshot, ours.snapshot)) return reachedBy(ours, covered, snapshot);
+  if (includes(ours.snapshot, snapshot)) return null;
+  return { ...ours, snapshot: joinSnapshots(ours.snapshot, snapshot) };
+}
+
+/** Where others have come at least as far as we have in all our tables, we are where they are, over all of theirs: a copy has ended. */
+function reachedBy(ours: Position, covered: readonly string[], snapshot: Snapshot): Position | null {
+  const copied = ours.copy?.tables ?? [];
+  const isCopied = copied.every((table) => covered.includes(table));
+  const tables = isCopied ? covered : covered.filter((table) => !copied.includes(table));
+  if (tables.length === ours.tables.length && sameSnapshot(snapshot, ours.snapshot)) return null;
+  return leavingRest({ ...ours, tables, snapshot, copy: isCopied ? null : ours.copy });
 }
 
 /**
@@ -51,6 +80,11 @@ export function alreadyKnown(ours: Knowledge, theirs: Knowledge, tables: readonl
       ([node, known]) => tables.every((table) => known.tables.includes(table)) && knows(of(theirs, node), held(known)),
     )
     .map(([node]) => node);
+}
+
+/** Whether we have read that feed ourselves: of one that we only learned of, no row has come by way of it. */
+export function isRead({ reached }: Known): boolean {
+  return reached === undefined || reached.xmax > 0n;
 }
 
 function held(known: Known): Known {

@@ -130,8 +130,8 @@ function rejoin(position: Position, tables: readonly string[]): Position {
   ) as [[string, Snapshot][], [string, Snapshot][]];
   if (back.length === 0) return position;
   const snapshot = back.reduce((met, [, at]) => meetSnapshots(met, at), position.snapshot);
-  const followed = [...position.tables, ...back.map(([table]) => table)].sort();
-  return leaving({ ...position, tables: followed, snapshot }, Object.fromEntries(rest));
+  const all = [...position.tables, ...back.map(([table]) => table)].sort();
+  return leaving({ ...position, tables: all, snapshot }, Object.fromEntries(rest));
 }
 
 /** The position from which these tables are copied anew; what they were followed up to is remembered. */
@@ -166,12 +166,16 @@ function afterPiece(before: Position, step: Step & { kind: 'copy' }): Position |
   const { tables, since, whole } = piece;
   if (step.next !== null) return { ...position, copy: { tables, since, next: step.next, ...(whole && { whole }) } };
   const snapshot = position.tables.length > 0 ? meetSnapshots(position.snapshot, since) : since;
-  const left = Object.entries(position.left ?? {}).filter(([table]) => !tables.includes(table));
-  const followed = [...position.tables, ...tables].sort();
-  return leaving({ ...position, tables: followed, snapshot, copy: null }, Object.fromEntries(left));
+  return leavingRest({ ...position, tables: [...position.tables, ...tables].sort(), snapshot, copy: null });
 }
 
 type Piece = Pick<CopyProgress, 'tables' | 'since' | 'whole'>;
+
+/** The position without what it had left off of the tables that it follows. */
+export function leavingRest(position: Position): Position {
+  const left = Object.entries(position.left ?? {}).filter(([table]) => !position.tables.includes(table));
+  return leaving(position, Object.fromEntries(left));
+}
 
 /** A first piece begins a copy, whatever was under way; one that was repeated after its copy's end brings nothing new. */
 function begin(position: Position, step: Step & { kind: 'copy' }): Piece | null {

@@ -1,3 +1,5 @@
+import { fnv64 } from './fnv';
+
 /** A table as its node tells peers of it: as much as they need to judge whether its rows fit into theirs. */
 export interface TableForm {
   /** The columns of the primary key, in its order. */
@@ -25,15 +27,11 @@ export interface DigestedForm {
   readonly digest: string;
 }
 
-/** Two tables of one digest fit each other in both directions: FNV-1a over what `shapeDrifts` looks at, 64 bits as hex. */
+/** Two tables of one digest fit each other in both directions: of what `shapeDrifts` looks at. */
 export function formDigest({ key, columns }: TableForm): string {
   const told = columns.map(({ name, base, generated, optional }) => [name, base, generated, optional] as const);
   const sorted = told.sort(([a], [b]) => (a < b ? -1 : 1));
-  let hash = 0xcbf29ce484222325n;
-  for (const byte of new TextEncoder().encode(JSON.stringify([key, sorted]))) {
-    hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
-  }
-  return hash.toString(16).padStart(16, '0');
+  return fnv64(JSON.stringify([key, sorted]));
 }
 
 /** Any name as an identifier in a statement for people. */

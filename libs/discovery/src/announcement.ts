@@ -6,7 +6,7 @@
  * points this node's requests at a third machine; what is odd is a value (`ignored`), never an exception.
  */
 import { createHash } from 'node:crypto';
-import { isNodeName } from './node-name';
+import { isNodeName } from '@pgmesh/core';
 import { parsePeerUrl } from './peer-url';
 
 export const SERVICE_TYPE = 'pgmesh';

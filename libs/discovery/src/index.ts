@@ -3,7 +3,6 @@ export { type OwnAnnouncement } from './announcement';
 export { type DiscoverySource, type PeerAddress, type Warn } from './discovery-source';
 export { ManualSource, type ManualSourceOptions } from './manual-source';
 export { MdnsSource, type MdnsSourceOptions } from './mdns-source';
-export { isNodeName } from './node-name';
 export { type Peer, type Self } from './peer';
 export { type PeerBook } from './peer-book';
 export {

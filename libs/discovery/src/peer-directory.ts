@@ -4,7 +4,7 @@
  */
 import type { DiscoverySource, PeerAddress, Warn } from './discovery-source';
 import type { ManualSource } from './manual-source';
-import { isNodeName } from './node-name';
+import { isNodeName } from '@pgmesh/core';
 import { changesBetween, isSelf, type Peer, type PeerChange, peersOf, type Self, type Sighting } from './peer';
 import { parsePeerUrl, type PeerUrlProblem } from './peer-url';
 

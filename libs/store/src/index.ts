@@ -7,6 +7,7 @@ export * from './embedded';
 export type { ChangesPage, ChangesQuery } from './feed/changes';
 export { type KeptVersion, type Restored, RowHistory } from './history/row-history';
 export type { VersionName } from './decide';
+export type { MemberChange, MemberLag, PostgresMembers } from './members';
 export { migrate } from './migrate';
 export { type Renamed, renameWriter } from './rename-writer';
 export type { ParkedBook, ParkedPage, ParkedQuery, ParkedView } from './parking/book';

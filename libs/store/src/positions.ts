@@ -2,6 +2,7 @@ import {
   advance,
   type CopyProgress,
   formatSnapshot,
+  isNodeName,
   type Knowledge,
   learn,
   parseCursor,
@@ -10,7 +11,7 @@ import {
   type Snapshot,
   type Step,
 } from '@pgmesh/core';
-import { Problem, type WindowFrame, type WireKnowledge } from '@pgmesh/wire';
+import { fromWireKnowledge, Problem, toWireKnowledge, type WindowFrame, type WireKnowledge } from '@pgmesh/wire';
 import type { QueryConfig } from 'pg';
 import type { Queryable } from './database';
 
@@ -21,11 +22,17 @@ export interface PositionRow {
   tables: string[];
   snapshot: string;
   reached: string;
-  copy: { tables: string[]; since: string; next: CopyProgress['next'] } | null;
+  copy: {
+    tables: string[];
+    since: string;
+    next: CopyProgress['next'];
+    whole?: { tables: string[]; known: WireKnowledge };
+  } | null;
   left_off: Record<string, string> | null;
+  formerly: Record<string, string> | null;
 }
 
-export const positionColumns = 'node, epoch, tables, snapshot, reached, copy, left_off';
+export const positionColumns = 'node, epoch, tables, snapshot, reached, copy, left_off, formerly';
 
 export async function readPosition(db: Queryable, node: string): Promise<Position | null> {
   const { rows } = await db.query<PositionRow>({
@@ -57,17 +64,28 @@ export const lockPositions: QueryConfig = {
 };
 
 export function writePosition(node: string, position: Position): QueryConfig {
-  const { epoch, tables, snapshot, reached, copy, left } = position;
-  const progress = copy && JSON.stringify({ tables: copy.tables, since: formatSnapshot(copy.since), next: copy.next });
-  const leftOff =
-    left && JSON.stringify(Object.fromEntries(Object.entries(left).map(([t, at]) => [t, formatSnapshot(at)])));
+  const { epoch, tables, snapshot, reached, copy, left, formerly } = position;
+  const { whole } = copy ?? {};
+  const progress =
+    copy &&
+    JSON.stringify({
+      tables: copy.tables,
+      since: formatSnapshot(copy.since),
+      next: copy.next,
+      ...(whole && { whole: { tables: whole.tables, known: toWireKnowledge(whole.known) } }),
+    });
   return {
     name: 'p2p_position_write',
-    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6, $7)
+    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
       ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, tables = excluded.tables, snapshot = excluded.snapshot,
-        reached = excluded.reached, copy = excluded.copy, left_off = excluded.left_off, updated_at = now()`,
-    values: [node, epoch, tables, formatSnapshot(snapshot), formatSnapshot(reached), progress, leftOff ?? null],
+        reached = excluded.reached, copy = excluded.copy, left_off = excluded.left_off,
+        formerly = excluded.formerly, updated_at = now()`,
+    values: [node, epoch, tables, formatSnapshot(snapshot), formatSnapshot(reached), progress, byTable(left), byTable(formerly)],
   };
+}
+
+function byTable(ends: Readonly<Record<string, Snapshot>> | undefined): string | null {
+  return ends ? JSON.stringify(Object.fromEntries(Object.entries(ends).map(([t, at]) => [t, formatSnapshot(at)]))) : null;
 }
 
 /** A table that is shared no more is copied anew when it is shared again: nobody has kept watch over it meanwhile. */
@@ -75,42 +93,52 @@ export async function forgetPositions(db: Queryable, shared: readonly string[]):
   await db.query(
     `UPDATE p2p.position SET tables = ARRAY(SELECT t FROM unnest(tables) AS t WHERE t = ANY ($1) ORDER BY t),
        left_off = (SELECT jsonb_object_agg(l.key, l.value) FROM jsonb_each(left_off) AS l WHERE l.key = ANY ($1)),
+       formerly = (SELECT jsonb_object_agg(l.key, l.value) FROM jsonb_each(formerly) AS l WHERE l.key = ANY ($1)),
        copy = CASE WHEN $2::jsonb @> (copy -> 'tables') THEN copy END
      WHERE NOT tables <@ $1 OR NOT $2::jsonb @> coalesce(copy -> 'tables', '[]')
-       OR EXISTS (SELECT FROM jsonb_object_keys(left_off) AS l WHERE l <> ALL ($1))`,
+       OR EXISTS (SELECT FROM jsonb_object_keys(left_off) AS l WHERE l <> ALL ($1))
+       OR EXISTS (SELECT FROM jsonb_object_keys(formerly) AS l WHERE l <> ALL ($1))`,
     [shared, JSON.stringify(shared)],
   );
 }
 
 /** The position after a window; null when it does not connect to where we stand. */
-export function positionAfter(position: Position | null, head: WindowFrame): Position | null {
-  return advance(position, head.epoch, stepOf(head));
+export function positionAfter(position: Position | null, head: WindowFrame, anew: readonly string[]): Position | null {
+  return advance(position, head.epoch, stepOf(head, anew));
 }
 
-/** Our positions in third feeds, moved forward by what the sender of a merged window knew (invariant 9). */
+/** Under which incarnation a node talks to us just now; null when it does not. */
+export type InTouch = (node: string) => string | null;
+
+/** Feeds of which we learn without having read them: no mesh has so many nodes, and a sender might name any number. */
+const mostLearned = 10_000;
+
+/** Our positions in third feeds, moved forward by what the sender of a merged window knew, or made (invariant 9). */
 export function learnFrom(
   ours: ReadonlyMap<string, Position>,
-  head: WindowFrame,
+  self: string,
+  sender: { readonly node: string; readonly tables: readonly string[] },
   theirs: WireKnowledge,
+  inTouch: InTouch,
 ): ReadonlyMap<string, Position> {
   const moved = new Map<string, Position>();
   for (const [node, { cursor, tables }] of Object.entries(theirs)) {
-    const position = ours.get(node);
-    if (!position || position.copy || node === head.node) continue;
+    if (node === sender.node || node === self) continue;
+    const position = ours.get(node) ?? null;
+    if (position === null && (ours.size + moved.size >= mostLearned || !isNodeName(node))) continue;
     const known = parseCursor(cursor);
     if (!known) throw new Problem('bad_request', `The window's knowledge of ${node} has a cursor that cannot be read.`);
-    const own = { cursor: { epoch: position.epoch, snapshot: position.snapshot }, tables: position.tables };
-    const learned = learn(own, { cursor: known, tables }, head.tables);
-    if (learned) moved.set(node, { ...position, snapshot: learned.cursor.snapshot });
+    const learned = learn(position, { cursor: known, tables }, sender.tables, inTouch(node));
+    if (learned) moved.set(node, learned);
   }
   return moved;
 }
 
-function stepOf(head: WindowFrame): Step {
+function stepOf(head: WindowFrame, anew: readonly string[]): Step {
   const to = snapshotOf(head.to);
-  return head.kind === 'window'
-    ? { kind: 'window', tables: head.tables, from: snapshotOf(head.from), to }
-    : { kind: 'copy', tables: head.tables, at: head.at, to, next: head.next };
+  if (head.kind === 'window') return { kind: 'window', tables: head.tables, from: snapshotOf(head.from), to };
+  const { tables, at, next, whole } = head;
+  return { kind: 'copy', tables, at, to, next, whole, anew, known: fromWireKnowledge(head.knowledge) };
 }
 
 function snapshotOf(text: string): Snapshot {
@@ -119,13 +147,23 @@ function snapshotOf(text: string): Snapshot {
   return snapshot;
 }
 
-export function toPosition({ epoch, tables, snapshot, reached, copy, left_off: left }: PositionRow): Position {
+export function toPosition({ epoch, tables, snapshot, reached, copy, left_off: left, formerly }: PositionRow): Position {
   return {
     epoch,
     tables,
     snapshot: parseSnapshot(snapshot)!,
     reached: parseSnapshot(reached)!,
-    copy: copy && { tables: copy.tables, since: parseSnapshot(copy.since)!, next: copy.next },
-    ...(left && { left: Object.fromEntries(Object.entries(left).map(([t, at]) => [t, parseSnapshot(at)!])) }),
+    copy: copy && {
+      tables: copy.tables,
+      since: parseSnapshot(copy.since)!,
+      next: copy.next,
+      ...(copy.whole && { whole: { tables: copy.whole.tables, known: fromWireKnowledge(copy.whole.known) } }),
+    },
+    ...(left && { left: toEnds(left) }),
+    ...(formerly && { formerly: toEnds(formerly) }),
   };
+}
+
+function toEnds(ends: Record<string, string>): Record<string, Snapshot> {
+  return Object.fromEntries(Object.entries(ends).map(([table, at]) => [table, parseSnapshot(at)!]));
 }

@@ -20,12 +20,14 @@ import { rethrowAway, sqlState } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
 import { PostgresFeed } from './feed/feed';
 import { Wakeup } from './feed/wakeup';
+import { collect, type Tombstones, tombstones } from './forgetting/collect';
 import { RowHistory } from './history/row-history';
 import { needsSeed, seedHistory } from './history/seed';
 import { ParkedBook } from './parking/book';
 import type { Changed } from './parking/record';
 import { ParkingUpkeep } from './parking/upkeep';
 import { establishIdentity, type NodeIdentity } from './identity';
+import { PostgresMembers } from './members';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
 import { checkDatabase, chooseTables, type Finding } from './preflight';
@@ -103,6 +105,7 @@ export class PostgresStore {
     readonly history: PostgresSyncHistory,
     readonly rowHistory: RowHistory,
     readonly peerBook: PostgresPeerBook,
+    readonly members: PostgresMembers,
     readonly conflicts: ConflictBook,
     readonly parked: ParkedBook,
     private readonly parking: ParkingUpkeep,
@@ -168,6 +171,7 @@ export class PostgresStore {
     );
     const inbox = new PostgresInbox(connections, shapes, {
       nodeId: identity.nodeId,
+      epoch: identity.epoch,
       origin: identity.origin,
       maxDrift: (options.maxDrift ?? 60_000) * 1000,
       judge,
@@ -185,6 +189,7 @@ export class PostgresStore {
     const history = new PostgresSyncHistory(pool);
     const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
+    const members = new PostgresMembers(pool, identity, shapes);
     const conflicts = new ConflictBook(pool, identity, shapes);
     const parked = new ParkedBook(pool, identity, shapes);
     const parking = new ParkingUpkeep(
@@ -207,6 +212,7 @@ export class PostgresStore {
       history,
       rowHistory,
       book,
+      members,
       conflicts,
       parked,
       parking,
@@ -276,6 +282,20 @@ export class PostgresStore {
   /** Calls back when a shared table has been altered: seconds after it at the latest. */
   onForms(listener: () => void): () => void {
     return this.shapes.onForms(listener);
+  }
+
+  /** Forgets deletions that all members have come past. Returns how many, by table. */
+  async collect(): Promise<Record<string, number>> {
+    const counts: Record<string, number> = {};
+    for (const shape of this.shapes.all) {
+      counts[shape.name] = await collect(this.pool, this.identity, shape).catch(rethrowAway);
+    }
+    return counts;
+  }
+
+  /** What is remembered of deletions, table by table, and who has yet to hear of them. */
+  tombstones(): Promise<Tombstones[]> {
+    return tombstones(this.pool, this.identity, this.shapes.all).catch(rethrowAway);
   }
 
   /** The foreign keys between them. */

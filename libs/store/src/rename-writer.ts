@@ -64,13 +64,13 @@ async function assertStopped(db: Queryable): Promise<void> {
 
 async function renameNode(db: Queryable, nodeId: string | undefined): Promise<{ before: string; after: string }> {
   await db.query('LOCK TABLE p2p.node IN SHARE ROW EXCLUSIVE MODE');
-  const { rows: known } = await db.query<{ origin: string }>(
-    `SELECT node_id || '~' || incarnation AS origin FROM p2p.node`,
+  const { rows: known } = await db.query<{ origin: string; incarnation: string }>(
+    `SELECT node_id || '~' || incarnation AS origin, incarnation FROM p2p.node`,
   );
   if (!known[0]) throw new Error('No node has ever been started on this database: nothing is to be renamed.');
   const { rows } = await db.query<{ origin: string }>(
     `UPDATE p2p.node SET node_id = coalesce($1, node_id), incarnation = $2 RETURNING node_id || '~' || incarnation AS origin`,
-    [nodeId ?? null, newIncarnation()],
+    [nodeId ?? null, newIncarnation(known[0].incarnation)],
   );
   return { before: known[0].origin, after: rows[0]!.origin };
 }
@@ -116,7 +116,7 @@ async function renameVersions(
          THEN s || jsonb_build_object('origin', $2::text, 'past', ${past(`(s -> 'past')`)})
            || CASE jsonb_typeof(s -> 'fields') WHEN 'object' THEN jsonb_build_object('fields', ${fieldsRenamed(`(s -> 'fields')`)}) ELSE '{}' END
          ELSE s END) FROM jsonb_array_elements(m.siblings) AS s),
-       via = NULL, xid = pg_current_xact_id()
+       via = NULL, made_in = NULL, made_xid = NULL, xid = pg_current_xact_id()
      WHERE m.origin = $1 AND m.stamp > $3
        OR m.siblings IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(m.siblings) AS s WHERE s ->> 'origin' = $1 AND (s ->> 'stamp')::int8 > $3)`,
     [before, after, fork],

@@ -8,6 +8,19 @@ export type MeshNews =
   | { readonly type: 'peer_connected'; readonly peer: string; readonly url: string; readonly tables: readonly string[] }
   | { readonly type: 'peer_unreachable'; readonly peer: string; readonly url: string; readonly detail: string }
   | { readonly type: 'peer_left'; readonly peer: string; readonly url: string }
+  /** A node has been heard of that never was before, by itself or by others. */
+  | { readonly type: 'member_joined'; readonly member: string; readonly epoch: string }
+  /** Nobody waits for it any longer: `by` is the node where that was said. It was heard of last at `last_seen`. */
+  | {
+      readonly type: 'member_evicted';
+      readonly member: string;
+      readonly by: string;
+      readonly last_seen: string;
+    }
+  /** One that was evicted has been heard of again. */
+  | { readonly type: 'member_returned'; readonly member: string }
+  /** Deletions that every member has come past were forgotten. */
+  | { readonly type: 'collected'; readonly table: string; readonly count: number }
   | {
       readonly type: 'changes_received';
       readonly peer: string;

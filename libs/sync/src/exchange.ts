@@ -20,10 +20,11 @@ import { encodeBody } from './content-encoding';
 import { Incoming, otherNode, otherProtocol } from './incoming';
 import type { Instances } from './instances';
 import type { Journal } from './journal';
+import type { Membership } from './membership';
 import type { Neighbours } from './neighbours';
 import { openFor, type Reader, readerOf } from './offer';
 import { Outgoing } from './outgoing';
-import type { OutgoingWindow, Store } from './ports';
+import type { InTouch, OutgoingWindow, Store } from './ports';
 import type { Self } from './self';
 import { stepOf } from './step';
 import type { Turnstile } from './turnstile';
@@ -42,12 +43,14 @@ export interface ExchangeParts {
   readonly self: Self;
   readonly neighbours: Neighbours;
   readonly instances: Instances;
+  readonly membership: Membership;
   readonly journal: Journal;
   readonly clock: () => number;
   /** Through which our own first copies pass. */
   readonly copies: Turnstile;
   /** Milliseconds that who wants to begin a first copy is kept waiting while we are in one ourselves. */
   readonly copyDelay: number;
+  readonly inTouch: InTouch;
   /** Told how far a peer's push has brought us in its feed. */
   readonly moved: (peer: string, position: Position) => void;
 }
@@ -60,11 +63,12 @@ export class Exchange {
 
   /** @throws Problem `bad_request`, `other_protocol`, `other_node`, `cloned_node`, `forbidden` (another room) */
   async hello(body: unknown): Promise<Hello> {
-    const { self, neighbours, instances } = this.parts;
+    const { self, neighbours, instances, membership } = this.parts;
     const theirs = parseBody(helloSchema, body, 'greeting');
     self.check(theirs);
     if (!self.is(theirs)) {
       instances.met(theirs);
+      await membership.met(theirs);
       neighbours.met(theirs);
       neighbours.heard(theirs.node_id, {});
     }
@@ -90,7 +94,7 @@ export class Exchange {
     const request: FeedRequest =
       asked.kind === 'window'
         ? { kind: 'window', tables, from: parseSnapshot(asked.from!)! }
-        : { kind: 'copy', tables, at: asked.at };
+        : { kind: 'copy', tables, at: asked.at, whole: asked.whole };
     const told = { nodeId: asked.node_id, knowledge: fromWireKnowledge(asked.knowledge), links: asked.links };
     const reader = await readerOf(store, told, neighbours.get(told.nodeId)?.epoch);
     neighbours.heard(reader.nodeId, { knowledge: reader.knowledge, links: reader.links });
@@ -118,7 +122,7 @@ export class Exchange {
     const started = clock();
     const incoming = new Incoming(frames, store.identity, ({ node }) => instances.assertOne(node));
     try {
-      const applied = await store.inbox.apply(incoming);
+      const applied = await store.inbox.apply(incoming, this.parts.inTouch);
       await journal.received(applied, 'received', started);
       neighbours.heard(applied.head.node, incoming.knowledge ? { knowledge: incoming.knowledge } : {});
       const knowledge = toWireKnowledge(await store.inbox.knowledge());
@@ -132,7 +136,7 @@ export class Exchange {
       this.parts.moved(applied.head.node, applied.position);
       return { outcome: 'applied', position, knowledge, changed: applied.changed, conflicts: applied.conflicts };
     } catch (error) {
-      if (error instanceof Problem && error.code !== 'gap' && incoming.head) {
+      if (error instanceof Problem && error.code !== 'gap' && error.code !== 'behind' && incoming.head) {
         await journal.failed(incoming.head.node, 'received', error.code, error.message);
       }
       throw error;
@@ -141,11 +145,12 @@ export class Exchange {
 
   /** Someone tells that it has news, and how far it has come. */
   async hint(body: unknown): Promise<HintAnswer> {
-    const { store, neighbours } = this.parts;
+    const { store, neighbours, membership } = this.parts;
     const hint = parseBody(hintSchema, body, 'hint');
     neighbours.heard(hint.node_id, { knowledge: fromWireKnowledge(hint.knowledge) }, hint.pull);
     const [knowledge, position] = [await store.inbox.knowledge(), await store.inbox.position(hint.node_id)];
-    return { knowledge: toWireKnowledge(knowledge), position: toWirePosition(position) };
+    const gossip = hint.gossip && (await membership.answer(hint.gossip));
+    return { knowledge: toWireKnowledge(knowledge), position: toWirePosition(position), ...(gossip && { gossip }) };
   }
 
   /** Lets go of the requests that are held open. */

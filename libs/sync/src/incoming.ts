@@ -17,7 +17,7 @@ export class Incoming implements AsyncIterable<Frame> {
   /** Settles with the head when the last frame has passed; the store may still be merging then. Null when it never came. */
   readonly arrived: Promise<WindowFrame | null>;
   #arrive!: (head: WindowFrame | null) => void;
-  /** The sender's knowledge as of the window's end, where it told it. */
+  /** The sender's knowledge as of the window's snapshot. */
   knowledge: Knowledge | null = null;
 
   constructor(
@@ -33,9 +33,11 @@ export class Incoming implements AsyncIterable<Frame> {
   async *[Symbol.asyncIterator](): AsyncGenerator<Frame> {
     try {
       for await (const frame of this.frames) {
-        if (this.head === null) this.head = this.#checked(frame);
+        if (this.head === null) {
+          this.head = this.#checked(frame);
+          this.knowledge = fromWireKnowledge(this.head.knowledge);
+        }
         if (frame.type === 'end') {
-          if (frame.knowledge) this.knowledge = fromWireKnowledge(frame.knowledge);
           this.#arrive(this.head);
         }
         yield frame;

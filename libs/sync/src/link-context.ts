@@ -2,10 +2,11 @@ import type { Random } from './backoff';
 import type { MeshEvents } from './events';
 import type { Instances } from './instances';
 import type { Journal } from './journal';
+import type { Membership } from './membership';
 import type { Neighbours } from './neighbours';
 import type { PeerClient } from './peer-client';
 import type { Peers } from './peers';
-import type { Store } from './ports';
+import type { InTouch, Store } from './ports';
 import type { Self } from './self';
 import type { Turnstile } from './turnstile';
 
@@ -32,6 +33,7 @@ export interface LinkContext {
   readonly peers: Peers;
   readonly neighbours: Neighbours;
   readonly instances: Instances;
+  readonly membership: Membership;
   readonly client: PeerClient;
   readonly events: MeshEvents;
   readonly journal: Journal;
@@ -46,6 +48,7 @@ export interface LinkContext {
   readonly retries: number;
   /** The nodes that we have a live link to. */
   readonly links: () => readonly string[];
+  readonly inTouch: InTouch;
 }
 
 /** The peer at the other end, as long as a session with it lasts. */

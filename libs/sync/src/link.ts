@@ -1,5 +1,5 @@
 import { clashOf, formatCursor, type Position, type Rules, type SlotClash } from '@pgmesh/core';
-import { Problem } from '@pgmesh/wire';
+import { type Gossip, Problem, toWireKnowledge } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
 import { type Failure, failureOf } from './failure';
 import type { LinkContext, Session } from './link-context';
@@ -39,7 +39,14 @@ export class Link {
   ) {
     this.#nodeId = peer.nodeId;
     this.#url = peer.url;
-    this.#tables = new PausedTables(context, () => this.#greeting.wake());
+    this.#tables = new PausedTables(
+      context,
+      () => this.#greeting.wake(),
+      () => {
+        this.#pull.wake();
+        this.#push.wake();
+      },
+    );
     this.#pull = new PullLoop(context, this.#tables, (position) => this.#worked(position));
     this.#push = new PushLoop(context, this.#tables, () => this.#worked(this.#position));
   }
@@ -189,7 +196,7 @@ export class Link {
   }
 
   async #greet(signal: AbortSignal): Promise<Session | null> {
-    const { client, self, neighbours, instances, peers } = this.context;
+    const { client, self, neighbours, instances, membership, peers } = this.context;
     const url = this.peer.urls[this.#failures % Math.max(this.peer.urls.length, 1)] ?? this.peer.url;
     this.#url = url;
     const known = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
@@ -203,6 +210,7 @@ export class Link {
     self.check(hello);
     this.#nodeId = hello.node_id;
     instances.met(hello);
+    await membership.met(hello);
     neighbours.met(hello);
     const told = await self.hello(hello.node_id, neighbours.get(hello.node_id)?.told);
     if (Object.keys(told.forms).some((table) => !ours.forms[table])) await client.hello(url, told, signal);
@@ -210,7 +218,21 @@ export class Link {
     this.#compareSlots();
     this.#compareTables(true);
     peers.learn(url, hello.node_id);
+    if (hello.members !== null && hello.members !== (await membership.digest())) await this.#gossip(url, signal);
     return { url, nodeId: hello.node_id, epoch: hello.epoch, instance: hello.instance, signal };
+  }
+
+  /** We know of other members than it does, or other things of them: each tells what the other lacks. */
+  async #gossip(url: string, signal: AbortSignal): Promise<void> {
+    const { client, membership, store } = this.context;
+    const hint = async (gossip: Gossip): Promise<Gossip> => {
+      const { nodeId: node_id, epoch } = store.identity;
+      const knowledge = toWireKnowledge(await store.inbox.knowledge());
+      const answer = await client.hint(url, { node_id, epoch, knowledge, pull: false, gossip }, signal);
+      return answer.gossip ?? { members: [] };
+    };
+    const lacked = await membership.answered(await hint(await membership.question()));
+    if (lacked) await hint(lacked);
   }
 
   /** Rows in conflict stand alike only where the rules are alike: a mesh that disagrees on them has to say so. */

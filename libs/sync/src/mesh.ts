@@ -1,6 +1,7 @@
 import { formatRules, type Position } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { MeshEvents } from './events';
+import { Collection } from './collection';
 import { Exchange } from './exchange';
 import { failureOf } from './failure';
 import { HttpClient } from './http-client';
@@ -8,10 +9,11 @@ import { Instances } from './instances';
 import { Journal } from './journal';
 import { Link } from './link';
 import type { LinkContext, MeshTimes } from './link-context';
-import { Neighbours } from './neighbours';
+import { hasDialled, Neighbours } from './neighbours';
 import type { PeerClient } from './peer-client';
+import { Membership } from './membership';
 import type { KnownPeer, Peers } from './peers';
-import type { Store } from './ports';
+import type { InTouch, Store } from './ports';
 import type { RoundResult } from './round';
 import { Self } from './self';
 import type { MeshStatus } from './status';
@@ -32,6 +34,10 @@ export interface MeshOptions {
   readonly timeout?: number;
   /** P2P_MAX_RETRIES. */
   readonly retries?: number;
+  /** P2P_MEMBER_CAP, in milliseconds; null: a silent member is waited for until somebody evicts it. */
+  readonly memberCap?: number | null;
+  /** Milliseconds between two looks for deletions that may be forgotten; null unless given: none is. */
+  readonly collect?: number | null;
   /** P2P_SECRET. */
   readonly secret?: string | null;
   /** Certificates, in PEM, to trust beside those that Node trusts. */
@@ -54,6 +60,9 @@ export class Mesh {
   readonly events: MeshEvents;
   /** What the HTTP controllers call. */
   readonly exchange: Exchange;
+  /** Who belongs to the mesh. */
+  readonly membership: Membership;
+  readonly #collection: Collection;
   readonly #context: LinkContext;
   readonly #room: string;
   readonly #endings: (() => void)[] = [];
@@ -66,9 +75,13 @@ export class Mesh {
     this.#room = room;
     const links = (): readonly string[] => this.links();
 
-    // Who we are, and what we know of the others
-    const self = new Self({ store, room, url, links });
+    // Whom we talk to
     const neighbours = new Neighbours(clock);
+    const isLinked = (nodeId: string): boolean => {
+      const neighbour = neighbours.get(nodeId);
+      return links().includes(nodeId) || (neighbour !== undefined && hasDialled(neighbour, clock(), interval));
+    };
+    const inTouch: InTouch = (nodeId) => (isLinked(nodeId) ? (neighbours.get(nodeId)?.epoch ?? null) : null);
 
     // What is told of it
     this.events = new MeshEvents(store.identity.nodeId, clock, options.warn);
@@ -76,6 +89,27 @@ export class Mesh {
     const instances = new Instances(clock, 3 * interval, ({ code, message }, peer) => {
       void journal.failed(peer, 'received', code, message);
     });
+
+    // Who belongs to the mesh, and who we are
+    this.membership = new Membership({
+      store,
+      events: this.events,
+      journal,
+      clock,
+      interval,
+      cap: options.memberCap ?? null,
+      isLinked,
+      warn: options.warn ?? ((message) => process.emitWarning(message)),
+    });
+    const { membership } = this;
+    this.#collection = new Collection({
+      store,
+      events: this.events,
+      interval: options.collect ?? null,
+      random,
+      warn: options.warn ?? ((message) => process.emitWarning(message)),
+    });
+    const self = new Self({ store, room, url, links, digest: () => membership.digest() });
 
     // The two sides: answering, and asking
     const copies = new Turnstile();
@@ -86,10 +120,12 @@ export class Mesh {
       self,
       neighbours,
       instances,
+      membership,
       journal,
       clock,
       copies,
       copyDelay: timeout / 2,
+      inTouch,
       moved,
     });
     const client = options.client ?? new HttpClient({ timeout, secret, ca });
@@ -109,6 +145,7 @@ export class Mesh {
       peers,
       neighbours,
       instances,
+      membership,
       client,
       events,
       journal,
@@ -119,6 +156,7 @@ export class Mesh {
       batch,
       retries,
       links,
+      inTouch,
     };
   }
 
@@ -152,6 +190,8 @@ export class Mesh {
         }
       }),
     );
+    this.membership.start();
+    this.#collection.start();
     follow();
   }
 
@@ -160,6 +200,8 @@ export class Mesh {
     for (const end of this.#endings.splice(0)) end();
     this.exchange.close();
     await Promise.all([...this.#links.splice(0).map((link) => link.stop()), ...this.#ending]);
+    await this.membership.stop();
+    await this.#collection.stop();
     await this.#context.client.close();
   }
 

@@ -28,8 +28,12 @@ export type NeighbourListener = (nodeId: string, what: 'dialled' | 'told' | 'ask
 
 /** Whether the node reaches us by itself, and so brings its changes: then there is no need to hold a request open for them. */
 export function dialsUs(neighbour: Neighbour, self: string, now: number, interval: number): boolean {
-  const heardOf = neighbour.dialledAt !== null && now - neighbour.dialledAt <= 2.5 * interval;
-  return heardOf || neighbour.links.includes(self);
+  return hasDialled(neighbour, now, interval) || neighbour.links.includes(self);
+}
+
+/** Whether it has done so of late. */
+export function hasDialled({ dialledAt }: Neighbour, now: number, interval: number): boolean {
+  return dialledAt !== null && now - dialledAt <= 2.5 * interval;
 }
 
 /** Whether all of one position is contained in the other, copies that have come to their end included. */

@@ -1,6 +1,7 @@
 import {
   alreadyKnown,
   type FeedRequest,
+  isRead,
   type Knowledge,
   nextRequest,
   type Position,
@@ -39,7 +40,7 @@ export function leftOut(ours: Knowledge, reader: Reader, { tables }: FeedRequest
 
 /** The nodes whose rows a reader will get from them directly, or has already: what is left is for us to bring, at once. */
 export function notUrgent(ours: Knowledge, reader: Reader, request: FeedRequest): string[] {
-  const direct = reader.links.filter((node) => Object.hasOwn(ours, node));
+  const direct = reader.links.filter((node) => Object.hasOwn(ours, node) && isRead(ours[node]!));
   return [...new Set([...leftOut(ours, reader, request), ...direct])];
 }
 
@@ -68,17 +69,18 @@ export function pushRequest(
  * that it has them.
  */
 export function openFor(store: Store, reader: Reader, request: FeedRequest, limit: number): Promise<OutgoingWindow> {
-  return store.feed.open(request, { except: (ours) => leftOut(ours, reader, request), limit });
+  return store.feed.open(request, { except: (ours) => leftOut(ours, reader, request), limit, reader: reader.knowledge });
 }
 
 /** How many rows a window without those of `except` has, counted no further than `limit`. */
 export async function countRows(
   store: Store,
   request: FeedRequest,
+  reader: Reader,
   except: (ours: Knowledge) => readonly string[],
   limit: number,
 ): Promise<number> {
-  const window = await store.feed.open(request, { except, limit });
+  const window = await store.feed.open(request, { except, limit, reader: reader.knowledge });
   await window.close();
   return window.rows;
 }

@@ -1,4 +1,14 @@
-import type { DigestedForm, FeedRequest, Knowledge, Position, References, Rules, Slot } from '@pgmesh/core';
+import type {
+  DigestedForm,
+  FeedRequest,
+  Knowledge,
+  Member,
+  MemberHead,
+  Position,
+  References,
+  Rules,
+  Slot,
+} from '@pgmesh/core';
 import type { Frame, WindowFrame } from '@pgmesh/wire';
 
 /** Who we are: the node, and the incarnation of its database, which is the epoch of its feed. */
@@ -10,6 +20,8 @@ export interface Identity {
 export interface FeedOptions {
   readonly except: (ours: Knowledge) => readonly string[];
   readonly limit: number;
+  /** What the reader knows of all feeds: whether it may read on is judged by it. */
+  readonly reader?: Knowledge;
 }
 
 /** Our own changes, as peers read them. */
@@ -21,7 +33,7 @@ export interface Feed {
    *   came by way of a node is forgotten to have done so when that node's feed is begun anew (another epoch): it may have
    *   lost it.
    * @param limit rows after which to stop, at a boundary between transactions
-   * @throws Problem `unavailable` when the database is away, `cloned_node` when the position lies in the feed's future
+   * @throws Problem `gone` when deletions that the reader has not come past are forgotten, `unavailable` when the database is away, `cloned_node` when the position lies in the feed's future
    */
   open(request: FeedRequest, options: FeedOptions): Promise<OutgoingWindow>;
   /** Calls back soon after any commit that changed a shared table, whoever made it, and after each window that was applied. */
@@ -40,16 +52,22 @@ export interface OutgoingWindow {
   close(): Promise<void>;
 }
 
+/** Under which incarnation a node talks to us just now; null when it does not. */
+export type InTouch = (node: string) => string | null;
+
 /** What peers send, merged into our tables. */
 export interface Inbox {
   /**
-   * Applies one window in one transaction. Windows are applied one after another.
-   * @throws Problem `cloned_node`, `clock_drift`, `unknown_column`, `invalid_value`, `invalid_version` when the window cannot be taken as it
+   * Applies one window in one transaction. Windows are applied one after another. What its sender knew of other feeds is learned.
+   * @param inTouch which nodes need not be learned of under another incarnation: they talk to us
+   * @throws Problem `behind` (its sender has not heard of deletions that are forgotten here), `cloned_node`, `clock_drift`, `unknown_column`, `invalid_value`, `invalid_version` when the window cannot be taken as it
    *   is; `busy` when its rows stayed locked; `unavailable` when the database is away. Nothing has changed then.
    */
-  apply(frames: AsyncIterable<Frame>): Promise<Applied>;
+  apply(frames: AsyncIterable<Frame>, inTouch?: InTouch): Promise<Applied>;
   /** Where we stand in a peer's feed; null when we never read it. */
   position(node: string): Promise<Position | null>;
+  /** From now on these tables are copied from that node anew. False when we do not follow any of them there. */
+  copyAnew(node: string, tables: readonly string[]): Promise<boolean>;
   /** How far we have come in every feed. A node of which a first copy is under way is left out: we hold more of it than we say. */
   knowledge(): Promise<Knowledge>;
 }
@@ -119,6 +137,37 @@ export interface ParkingChange {
   readonly discarded: readonly ParkedNote[];
 }
 
+/** What was known of a member before and after a change; null where it was nothing. */
+export interface MemberChange {
+  readonly before: MemberHead | null;
+  readonly after: MemberHead;
+}
+
+/** What a member lacks of our feed, as far as it has claimed. */
+export interface MemberLag {
+  readonly rows: number;
+  /** Whether there are more than were counted. */
+  readonly more: boolean;
+  /** When the first of them was written. */
+  readonly since: Date | null;
+  /** Since when it keeps a tombstone of ours from being dropped; null where it does not. */
+  readonly holdsUpSince: Date | null;
+}
+
+/** The members of the mesh that we have heard of, ourselves included; all of it can be seen by others only when it is on disk. */
+export interface Members {
+  heads(): Promise<readonly MemberHead[]>;
+  /** @param nodeIds all members unless given */
+  list(nodeIds?: readonly string[]): Promise<readonly Member[]>;
+  /** Joins what was heard of members with what is known of them. Returns what has changed. */
+  join(members: readonly Member[]): Promise<readonly MemberChange[]>;
+  /** Changes what is known of one. Null when there is no such member, or nothing to change. */
+  change(nodeId: string, rule: (member: Member) => Member): Promise<MemberChange | null>;
+  /** Claims how far we have come, where others wait for it, or `anew` in any case. Null where nothing was claimed. */
+  claim(now: number, anew: boolean): Promise<MemberChange | null>;
+  lag(member: Member): Promise<MemberLag>;
+}
+
 /** One line of the record of what was exchanged. */
 export interface SyncRecord {
   readonly peer: string;
@@ -138,18 +187,33 @@ export interface SyncHistory {
   list(limit: number): Promise<SyncRecord[]>;
 }
 
+/** What is remembered of a table's deletions. */
+export interface Tombstones {
+  /** `schema.table` */
+  readonly table: string;
+  readonly kept: number;
+  /** The members that have yet to hear of some of them. */
+  readonly held_up_by: readonly string[];
+  /** Up to where in our feed deletions have been forgotten, as a cursor; null where none has been. */
+  readonly horizon: string | null;
+}
+
 /** What the mesh needs of a node's database. */
 export interface Store {
   readonly identity: Identity;
   readonly feed: Feed;
   readonly inbox: Inbox;
   readonly history: SyncHistory;
+  readonly members: Members;
   /** How conflicts are decided here. */
   readonly rules: Rules;
   /** Which numbers we draw for serial keys; null while our sequences are not interleaved. */
   readonly slot: Slot | null;
   /** Calls back after rows were parked, are back, or are no more. Returns what ends that. */
   onParking(listener: (change: ParkingChange) => void): () => void;
+  /** Forgets deletions that all members have come past. Returns how many, by table. @throws Problem `unavailable` */
+  collect(): Promise<Readonly<Record<string, number>>>;
+  tombstones(): Promise<readonly Tombstones[]>;
   /** The names of the tables that we share, `schema.table`, sorted. */
   tables(): readonly string[];
   /** The foreign keys between them. */

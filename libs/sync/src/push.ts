@@ -1,6 +1,7 @@
-import { type FeedRequest, type Knowledge, nextRequest } from '@pgmesh/core';
+import { copiedAnew, type FeedRequest, type Knowledge, nextRequest } from '@pgmesh/core';
 import { fromWireKnowledge, fromWirePosition, gapSchema, parseBody, Problem, toWireKnowledge } from '@pgmesh/wire';
 import type { LinkContext, Session } from './link-context';
+import { tablesOf } from './failure';
 import { dialsUs } from './neighbours';
 import { behindOf, countRows, leftOut, notUrgent, openFor, pushRequest, type Reader, readerOf } from './offer';
 import { Outgoing } from './outgoing';
@@ -106,15 +107,40 @@ export class PushLoop {
     if (request === null) return wantsCopy && !copiesItself ? { held: patience } : 'idle';
 
     const reader = await readerOf(store, neighbour, neighbour.epoch);
-    const outcome =
-      request.kind === 'window'
-        ? await this.#offer(session, reader, request)
-        : await this.#send(session, reader, request);
+    let outcome: Outcome;
+    try {
+      outcome =
+        request.kind === 'window'
+          ? await this.#offer(session, reader, request)
+          : await this.#send(session, reader, request);
+    } catch (error) {
+      if (!this.#mustCopy(session, error)) throw error;
+      return { sent: emptyRound };
+    }
     const sent = typeof outcome === 'object' && 'sent' in outcome;
     if (sent || !wantsCopy || copiesItself) return outcome;
     // The stream has come to its end, the copy has not.
     this.#last = 'window';
     return mayCopy ? { sent: emptyRound } : { held: patience };
+  }
+
+  /** What it has not come past is forgotten here: it copies anew, by itself or from what we push. */
+  #mustCopy({ nodeId }: Session, error: unknown): boolean {
+    const { neighbours } = this.context;
+    const position = neighbours.get(nodeId)?.position;
+    if (!(error instanceof Problem) || error.code !== 'gone' || !position) return false;
+    const anew = copiedAnew(position, tablesOf(error));
+    neighbours.update(nodeId, { position: anew });
+    return anew !== position;
+  }
+
+  /** It has forgotten what we have not come past: we read first. */
+  async #mustRead({ nodeId }: Session, error: unknown): Promise<boolean> {
+    if (!(error instanceof Problem) || error.code !== 'behind') return false;
+    const tables = tablesOf(error);
+    this.tables.waitsFor(nodeId, 'push', tables);
+    await this.context.store.inbox.copyAnew(nodeId, tables);
+    return true;
   }
 
   /** Sends what is urgent at once, and holds back what the receiver should be getting from others. */
@@ -130,7 +156,7 @@ export class PushLoop {
       await window.close();
       return { sent: emptyRound };
     }
-    if ((await countRows(store, request, (known) => notUrgent(known, reader, request), 1)) > 0)
+    if ((await countRows(store, request, reader, (known) => notUrgent(known, reader, request), 1)) > 0)
       return this.#send(session, reader, request);
 
     this.#hold ??= { since: clock(), ours };
@@ -141,7 +167,7 @@ export class PushLoop {
       this.#hold = { since: clock(), ours };
       return { held: times.hold };
     }
-    if ((await countRows(store, request, (known) => leftOut(known, reader, request), 1)) === 0)
+    if ((await countRows(store, request, reader, (known) => leftOut(known, reader, request), 1)) === 0)
       return this.#settled(session, reader, request);
     const hint = {
       node_id: store.identity.nodeId,
@@ -173,7 +199,7 @@ export class PushLoop {
       behind = behindOf(ours, reader, request).length > 0;
       return leftOut(ours, reader, request);
     };
-    return { window: await store.feed.open(request, { except, limit: batch }), behind };
+    return { window: await store.feed.open(request, { except, limit: batch, reader: reader.knowledge }), behind };
   }
 
   async #deliver(session: Session, reader: Reader, window: OutgoingWindow, request: FeedRequest): Promise<Outcome> {
@@ -185,7 +211,7 @@ export class PushLoop {
   /** It has everything. When that is because others brought it, our feed is full of rows that it need not look at again. */
   async #settled(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
     const { store, batch } = this.context;
-    if ((await countRows(store, request, () => [], worthPassing)) < worthPassing) return 'idle';
+    if ((await countRows(store, request, reader, () => [], worthPassing)) < worthPassing) return 'idle';
     const window = await openFor(store, reader, request, batch);
     return this.#push(session, window, request);
   }
@@ -201,10 +227,11 @@ export class PushLoop {
       await journal.sent(nodeId, window.head, outgoing, answer, started);
       this.#gaps = 0;
       this.#last = kind;
+      this.tables.worked('push', window.head.tables);
       this.progressed();
       return { sent: { rows: outgoing.rows, changed: 0, conflicts: 0, tables: {} } };
     } catch (error) {
-      if (this.tables.refused(nodeId, 'push', error)) return { sent: emptyRound };
+      if (this.tables.refused(nodeId, 'push', error) || (await this.#mustRead(session, error))) return { sent: emptyRound };
       if (!(error instanceof Problem) || error.code !== 'gap') throw error;
       this.#gaps += 1;
       if (this.#gaps > mostGaps) throw error;

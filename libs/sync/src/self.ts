@@ -13,6 +13,8 @@ export interface SelfOptions {
   readonly url: () => string | null;
   /** The nodes that we have a live link to. */
   readonly links: () => readonly string[];
+  /** Of the members that we know of. */
+  readonly digest: () => Promise<string>;
 }
 
 /** How we introduce ourselves, and whom we refuse. */
@@ -23,7 +25,7 @@ export class Self {
 
   /** Our greeting, to a node, with what it has told of its tables, or to whoever answers (null). */
   async hello(to: string | null, told?: ToldTables): Promise<Hello> {
-    const { store, room, url, links } = this.options;
+    const { store, room, url, links, digest } = this.options;
     const { nodeId, epoch } = store.identity;
     const [tables, forms] = [store.tables(), store.forms()];
     return {
@@ -37,6 +39,7 @@ export class Self {
       forms: formsFor(forms, told),
       rules: formatRules(store.rules),
       sequences: store.slot,
+      members: await digest(),
       url: url(),
       links: [...links()],
       knowledge: toWireKnowledge(await store.inbox.knowledge()),

@@ -39,12 +39,15 @@ import type {
   FeedOptions,
   Identity,
   Inbox,
+  InTouch,
+  Members,
   OutgoingWindow,
   Store,
   SyncHistory,
   SyncRecord,
 } from '../src/ports';
 import { stepOf } from '../src/step';
+import { MemoryMembers } from './memory-members';
 
 interface Row {
   readonly state: RowState;
@@ -62,6 +65,8 @@ interface SentRow {
  * A node's database made of core's row states, in memory: the ports' second implementation, for simulating meshes.
  * Transactions are atomic and one after another, so that a snapshot is a number.
  */
+type FoundHead = Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch' | 'knowledge' | 'guards' | 'whole'>;
+
 export class MemoryStore implements Store {
   readonly identity: Identity;
   readonly feed: Feed = {
@@ -69,12 +74,16 @@ export class MemoryStore implements Store {
     onNews: (listener) => this.#onNews(listener),
   };
   readonly inbox: Inbox = {
-    apply: (frames) => this.#inTurn(() => this.#apply(frames)),
+    apply: (frames, inTouch = () => null) => this.#inTurn(() => this.#apply(frames, inTouch)),
     position: async (node) => this.#positions.get(node) ?? null,
     knowledge: async () => this.#knowledge(),
+    copyAnew: async () => false,
   };
+  readonly members: Members = new MemoryMembers(() => this.#claimed());
   /** Its tables take every row. */
   readonly onParking = () => () => undefined;
+  readonly collect = async () => ({});
+  readonly tombstones = async () => [];
   readonly history: SyncHistory;
   rules: Rules = defaultRules;
   slot: Slot | null = null;
@@ -168,6 +177,14 @@ export class MemoryStore implements Store {
     return restored;
   }
 
+  /** Each claim is of the present; whether it is worth one, `MemoryMembers` asks. */
+  #claimed(): { epoch: string; nodeId: string; tables: readonly string[]; snapshot: Snapshot; known: Knowledge } {
+    const { nodeId, epoch } = this.identity;
+    const last = [...this.#rows.values()].flatMap((rows) => [...rows.values()].map(({ xid }) => xid));
+    const xmax = last.reduce((highest, xid) => (xid >= highest ? xid + 1n : highest), 1n);
+    return { nodeId, epoch, tables: this.#tables, snapshot: { xmax, xip: [] }, known: this.#knowledge() };
+  }
+
   #rowsOf(table: string): Map<string, Row> {
     const rows = this.#rows.get(table);
     if (!rows) throw new RangeError(`No table ${table}`);
@@ -211,12 +228,10 @@ export class MemoryStore implements Store {
     const found =
       request.kind === 'window' ? this.#readWindow(request, except, limit) : this.#readPiece(request, except, limit);
     const { nodeId, epoch } = this.identity;
-    const head: WindowFrame = { type: 'window', protocol: protocolVersion, node: nodeId, epoch, ...found.head };
-    const end: EndFrame = {
-      type: 'end',
-      rows: found.rows.length,
-      knowledge: head.kind === 'window' && !head.more ? toWireKnowledge(this.#knowledge()) : null,
-    };
+    const own = { type: 'window' as const, protocol: protocolVersion, node: nodeId, epoch };
+    const told = { knowledge: toWireKnowledge(this.#knowledge()), guards: {}, whole: [] };
+    const head: WindowFrame = { ...own, ...found.head, ...told };
+    const end: EndFrame = { type: 'end', rows: found.rows.length };
     const frames = [head, ...rowsFrames(found.rows), end];
     let closed = false;
     this.openWindows += 1;
@@ -243,7 +258,7 @@ export class MemoryStore implements Store {
     { tables, from }: FeedRequest & { kind: 'window' },
     except: readonly string[],
     limit: number,
-  ): { head: Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch'>; rows: FoundRow[] } {
+  ): { head: FoundHead; rows: FoundRow[] } {
     const all = tables
       .flatMap((table) => [...this.#rowsOf(table)].map(([key, row]) => ({ table, key, row })))
       .filter(({ row }) => !shows(from, row.xid) && !(row.via !== null && except.includes(row.via)))
@@ -268,7 +283,7 @@ export class MemoryStore implements Store {
     { tables, at }: FeedRequest & { kind: 'copy' },
     except: readonly string[],
     limit: number,
-  ): { head: Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch'>; rows: FoundRow[] } {
+  ): { head: FoundHead; rows: FoundRow[] } {
     const ordered = [...tables].sort();
     const all = ordered.slice(at ? ordered.indexOf(at.table) : 0).flatMap((table) =>
       [...this.#rowsOf(table)]
@@ -291,7 +306,7 @@ export class MemoryStore implements Store {
     return { head, rows: piece.filter(({ row }) => !(row.via !== null && except.includes(row.via))) };
   }
 
-  async #apply(frames: AsyncIterable<Frame>): Promise<Applied> {
+  async #apply(frames: AsyncIterable<Frame>, inTouch: InTouch): Promise<Applied> {
     const all: Frame[] = [];
     for await (const frame of frames) all.push(frame);
     const [head, end] = [all[0], all.at(-1)];
@@ -326,7 +341,7 @@ export class MemoryStore implements Store {
       }
     }
     this.#positions.set(head.node, position);
-    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head);
+    if (head.kind === 'window' && !head.more) this.#learn(fromWireKnowledge(head.knowledge), head, inTouch);
     this.#tell();
     const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);
     return {
@@ -355,11 +370,14 @@ export class MemoryStore implements Store {
     }
   }
 
-  #learn(theirs: Knowledge, head: WindowFrame): void {
-    for (const [node, ours] of Object.entries(this.#knowledge())) {
-      const known = node === head.node ? null : learn(ours, theirs[node], head.tables);
-      const position = this.#positions.get(node);
-      if (known && position) this.#positions.set(node, { ...position, snapshot: known.cursor.snapshot });
+  #learn(theirs: Knowledge, { node: sender, tables }: WindowFrame, inTouch: InTouch): void {
+    const held = this.#positions.get(sender)!.tables.filter((table) => tables.includes(table));
+    for (const [node, known] of Object.entries(theirs)) {
+      if (node === sender || node === this.identity.nodeId) continue;
+      const ours = this.#positions.get(node) ?? null;
+      const learned = learn(ours, known, held, inTouch(node));
+      if (learned && ours && learned.epoch !== ours.epoch) this.#forgetWay(node);
+      if (learned) this.#positions.set(node, learned);
     }
   }
 }

@@ -2,9 +2,11 @@ import {
   formatCursor,
   formatSnapshot,
   type Guards,
+  isNodeName,
   type Knowledge,
   type Known,
   longestRules,
+  type Member,
   parseCursor,
   parseSnapshot,
   type Position,
@@ -19,6 +21,10 @@ import { Problem, type ProblemCode, problemCodes } from './problem';
  */
 const name = z.string().min(1).max(300);
 const names = z.array(name).max(10_000);
+const nodeName = z.string().refine(isNodeName, 'is no name of a node');
+const epochText = z.string().regex(/^[0-9a-z]{1,32}$/, 'is no incarnation');
+/** Up to the year 9999. */
+const time = z.int().min(0).max(253_402_300_799_999);
 const snapshotText = z.string().refine((text) => parseSnapshot(text) !== null, 'is not of the form xmax:xip,…');
 const cursorText = z.string().refine((text) => parseCursor(text) !== null, 'is not of the form epoch/xmax:xip,…');
 const copyPoint = z.object({ table: name, after: z.array(z.string().max(1_000_000)).max(32).nullable() });
@@ -61,6 +67,34 @@ const columnFormSchema = z.object({
 });
 const tableFormSchema = z.object({ key: z.array(name).max(32), columns: z.array(columnFormSchema).max(1600) });
 
+/** A member of the mesh (libs/core: Member) as nodes tell each other of it. Times are milliseconds since 1970. */
+export const wireMemberSchema = z.object({
+  node_id: nodeName,
+  epoch: epochText,
+  tables: names,
+  first_seen: time,
+  last_seen: time,
+  /** Null where it has made none, and where the listener has it. */
+  claim: z
+    .object({ number: z.int().min(1), snapshot: snapshotText, known: wireKnowledgeSchema })
+    .nullable()
+    .default(null),
+  evicted: z.object({ at: time, by: nodeName }).nullable().default(null),
+  term: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1),
+});
+export type WireMember = z.infer<typeof wireMemberSchema>;
+
+/** What two nodes tell each other of members where their lists differ. */
+export const gossipSchema = z.object({
+  /** By node, what the speaker has (libs/core: markOf). The answer has what the speaker lacks. */
+  marks: z.record(name, z.string().max(100)).optional(),
+  members: z.array(wireMemberSchema).max(10_000).default([]),
+});
+export type Gossip = z.infer<typeof gossipSchema>;
+
 /** `POST /p2p/hello`, in both directions. */
 export const helloSchema = z.object({
   protocol: z.int(),
@@ -82,6 +116,8 @@ export const helloSchema = z.object({
     .object({ slot: z.int().min(1), of: z.int().min(1) })
     .nullable()
     .default(null),
+  /** The digest of the speaker's list of members (libs/core: digestOf); where it is the same as the listener's, there is nothing to tell. */
+  members: z.string().max(100).nullable().default(null),
   /** Where the speaker can be dialled; null when it cannot. */
   url: z.string().max(2048).nullable(),
   /** The nodes that the speaker has a live link to: it dials them, reads their feeds and pushes to them. */
@@ -133,12 +169,14 @@ export const hintSchema = z.object({
   knowledge: wireKnowledgeSchema,
   /** Whether the listener should fetch it now. False when the speaker will push what turns out to be missing. */
   pull: z.boolean().default(true),
+  gossip: gossipSchema.optional(),
 });
 export type Hint = z.infer<typeof hintSchema>;
 
 export const hintAnswerSchema = z.object({
   knowledge: wireKnowledgeSchema,
   position: wirePositionSchema.nullable().optional(),
+  gossip: gossipSchema.optional(),
 });
 export type HintAnswer = z.infer<typeof hintAnswerSchema>;
 
@@ -234,6 +272,31 @@ export function fromWireKnowledge(knowledge: WireKnowledge): Knowledge {
     return parsed === null ? [] : [[node, { cursor: parsed, tables }]];
   });
   return Object.fromEntries(entries);
+}
+
+export function toWireMember({ nodeId, firstSeen, lastSeen, claim, tables, ...member }: Member): WireMember {
+  return {
+    node_id: nodeId,
+    tables: [...tables],
+    first_seen: firstSeen,
+    last_seen: lastSeen,
+    claim: claim && {
+      number: claim.number,
+      snapshot: formatSnapshot(claim.snapshot),
+      known: toWireKnowledge(claim.known),
+    },
+    ...member,
+  };
+}
+
+export function fromWireMember({ node_id, first_seen, last_seen, claim, ...member }: WireMember): Member {
+  return {
+    nodeId: node_id,
+    firstSeen: first_seen,
+    lastSeen: last_seen,
+    claim: claim && { ...claim, snapshot: parseSnapshot(claim.snapshot)!, known: fromWireKnowledge(claim.known) },
+    ...member,
+  };
 }
 
 /** A problem document turned back into the problem; null when it is not one of ours. */

@@ -14,6 +14,7 @@ export const problemCodes = {
   other_node: [409, 'Another node answers under this name'],
   cloned_node: [409, 'Two databases write under one name'],
   other_protocol: [409, 'The nodes speak different versions of the protocol'],
+  member_present: [409, 'The member is there'],
   decided: [409, 'The conflict has been decided already'],
   history_off: [409, 'No history is kept of this table'],
   behind: [409, 'The sender lacks deletions that are forgotten here'],

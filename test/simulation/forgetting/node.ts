@@ -219,7 +219,7 @@ export class ForgettingNode {
   #claim(): void {
     const claim: Claim = { number: ++this.#claims, snapshot: this.#present(), known: this.knowledge() };
     const before = this.#durable.members[this.name];
-    const at = new Date(0);
+    const at = 0;
     const own: Member = {
       nodeId: this.name,
       epoch: this.epoch,
@@ -236,7 +236,7 @@ export class ForgettingNode {
   evict(other: ForgettingNode): void {
     const member = this.#durable.members[other.name];
     if (!member || other === this) return;
-    const evicted = { ...member, evicted: { at: new Date(0), by: this.name }, term: member.term + 1 };
+    const evicted = { ...member, evicted: { at: 0, by: this.name }, term: member.term + 1 };
     this.#durable = { ...this.#durable, members: { ...this.#durable.members, [other.name]: evicted } };
   }
 
@@ -377,7 +377,7 @@ export class ForgettingNode {
     const matched = before?.matched ?? wasEmpty;
     const brought = rows.filter(({ row }) => !matched || this.#durable.rows.has(row)).map(({ row }) => row);
     const noted = { ...this.#durable.noted, [from]: { matched, rows: new Set([...(before?.rows ?? []), ...brought]) } };
-    const taken = this.without.takeOver ? this.guards : this.core.takenOver(this.guards, guards);
+    const taken = this.without.takeOver ? this.guards : this.core.takenOver(this.guards, guards, { node: this.name, epoch: this.epoch });
     this.#durable = { ...this.#durable, noted, guards: step.at === null ? taken : this.guards };
   }
 

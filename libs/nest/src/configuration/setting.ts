@@ -32,6 +32,17 @@ export function duration(least: number, most: number) {
     );
 }
 
+/** The same, or `off`, which is null. */
+export function durationOrOff(least: number, most: number) {
+  return z.string().transform((text, context) => {
+    if (text === 'off') return null;
+    const span = duration(least, most).safeParse(text);
+    if (span.success) return span.data;
+    for (const { message } of span.error.issues) context.addIssue({ code: 'custom', message: `${message}; or off` });
+    return z.NEVER;
+  });
+}
+
 export function wholeNumber(least: number, most: number) {
   return z
     .string()

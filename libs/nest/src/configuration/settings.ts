@@ -1,8 +1,19 @@
-import { parseMaxVersions, parseRules } from '@pgmesh/core';
-import { isNodeName, parsePeerUrl } from '@pgmesh/discovery';
+import { isNodeName, parseMaxVersions, parseRules } from '@pgmesh/core';
+import { parsePeerUrl } from '@pgmesh/discovery';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { duration, list, listeningPort, oneOf, port, type Setting, url, wholeNumber, yesOrNo } from './setting';
+import {
+  duration,
+  durationOrOff,
+  list,
+  listeningPort,
+  oneOf,
+  port,
+  type Setting,
+  url,
+  wholeNumber,
+  yesOrNo,
+} from './setting';
 
 const nodeName = z
   .string()
@@ -260,6 +271,25 @@ export const settings = {
     fallback: '30s',
     meaning: 'How long a peer may stay silent in the middle of an exchange.',
     example: '30s',
+  },
+  memberCap: {
+    variable: 'P2P_MEMBER_CAP',
+    flag: '--member-cap <time>',
+    type: durationOrOff(60_000, 3_650 * 86_400_000),
+    fallback: '30d',
+    meaning:
+      'How long a member of the mesh may be silent before nobody waits for it any more: what was deleted is remembered for its sake until then. ' +
+      'When it returns it copies the tables anew, and loses nothing that was written there. `off`: it is waited for until somebody evicts it.',
+    example: '7d',
+  },
+  collect: {
+    variable: 'P2P_COLLECT',
+    flag: '--collect <time>',
+    type: durationOrOff(100, 86_400_000),
+    fallback: '1m',
+    meaning:
+      'How often it is looked for deletions that every member of the mesh has heard of, to forget them. `off`: all deletions are remembered for ever.',
+    example: '10m',
   },
   maxDrift: {
     variable: 'P2P_MAX_DRIFT',

@@ -85,6 +85,8 @@ export async function startNode(
     batch: configuration.batchSize,
     timeout: configuration.timeout,
     retries: configuration.maxRetries,
+    memberCap: configuration.memberCap,
+    collect: configuration.collect,
     secret: configuration.secret,
     ca: configuration.caFile === undefined ? null : readCertificates(configuration.caFile),
     warn,

@@ -1,4 +1,5 @@
 import { type EndFrame, FrameError, type WindowFrame } from '@pgmesh/wire';
+import type { InTouch } from '../positions';
 import type { Stage } from './stage';
 
 /** A window on its way in: its head, the stages that have been filled, and how it ended. */
@@ -7,7 +8,10 @@ export class Arrival {
   private outcome: { end: EndFrame } | { error: unknown } | null = null;
   private waiting: (() => void) | null = null;
 
-  constructor(readonly head: WindowFrame) {}
+  constructor(
+    readonly head: WindowFrame,
+    readonly inTouch: InTouch,
+  ) {}
 
   add(stage: Stage): void {
     this.stages.push(stage);

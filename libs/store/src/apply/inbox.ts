@@ -1,14 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
-import type { Knowledge, Position, Snapshot } from '@pgmesh/core';
+import { copiedAnew, type Knowledge, type Position, type Snapshot } from '@pgmesh/core';
 import { type Frame, FrameError, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { ConflictNote } from '../conflicts/view';
 import type { Connections } from '../connections';
-import { refusesRow, rethrowAway, sqlState } from '../database';
+import { inTransaction, refusesRow, rethrowAway, sqlState } from '../database';
 import type { Changed } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import { assertConstraints, otherConstraints } from '../parking/watch';
-import { readKnowledge, readPosition } from '../positions';
+import {
+  type InTouch,
+  lockPositions,
+  type PositionRow,
+  readKnowledge,
+  readPosition,
+  toPosition,
+  writePosition,
+} from '../positions';
 import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
 import { Arrival, Late } from './arrival';
@@ -47,6 +55,7 @@ export type Applied =
 
 export interface InboxOptions {
   readonly nodeId: string;
+  readonly epoch: string;
   /** Under which we write. */
   readonly origin: string;
   /** How far ahead of our clock a version may be stamped, in microseconds. */
@@ -87,16 +96,29 @@ export class PostgresInbox {
     return readPosition(this.connections.ordinary, node).catch(rethrowAway);
   }
 
+  /** From now on these tables are copied from that node anew. False when we do not follow any of them there. */
+  copyAnew(node: string, tables: readonly string[]): Promise<boolean> {
+    return inTransaction(this.connections.ordinary, 'BEGIN', async (client) => {
+      const { rows } = await client.query<PositionRow>(`${lockPositions.text}`);
+      const row = rows.find((one) => one.node === node);
+      const position = row && toPosition(row);
+      const anew = position && copiedAnew(position, tables);
+      if (anew === undefined || anew === position) return false;
+      await client.query(writePosition(node, anew));
+      return true;
+    }).catch(rethrowAway);
+  }
+
   knowledge(): Promise<Knowledge> {
     return readKnowledge(this.connections.ordinary).catch(rethrowAway);
   }
 
   /** Receiving goes on beside merges, its own included; merges follow one another. */
-  async apply(frames: AsyncIterable<Frame>): Promise<Applied> {
+  async apply(frames: AsyncIterable<Frame>, inTouch: InTouch = () => null): Promise<Applied> {
     await using desk = new Desk(this.connections);
     const source = frames[Symbol.asyncIterator]();
     try {
-      const arrival = new Arrival(await expectHead(source, this.options.nodeId));
+      const arrival = new Arrival(await expectHead(source, this.options.nodeId), inTouch);
       const receiving = this.receive(desk, source, arrival).catch((error: unknown) => arrival.fail(error));
       try {
         await arrival.started();
@@ -172,17 +194,17 @@ export class PostgresInbox {
   }
 
   private async merge(desk: Desk, arrival: Arrival): Promise<Applied> {
-    const end = await arrival.complete();
+    await arrival.complete();
     const { head, stages } = arrival;
     const client = await desk.merging();
     let settling = false;
     for (let attempt = 1; ; attempt++) {
       const careful = attempt > 1 || settling;
       try {
-        const merge = new MergeTransaction(client, head, this.mergeOptions(careful, settling));
+        const merge = new MergeTransaction(client, head, this.mergeOptions(arrival, careful, settling));
         if (!(await merge.begin(stages))) return { outcome: 'gap', head, position: merge.before };
         for (const stage of stages) await merge.merge(stage);
-        return this.applied(head, await merge.commit(end));
+        return this.applied(head, await merge.commit());
       } catch (error) {
         await client.query('ROLLBACK');
         const cause = error instanceof Unreadable ? error.cause : error;
@@ -213,8 +235,8 @@ export class PostgresInbox {
     }
   }
 
-  private mergeOptions(careful: boolean, settling: boolean): MergeTransactionOptions {
-    return { ...this.options, shapes: this.shapes, careful, settling };
+  private mergeOptions({ inTouch }: Arrival, careful: boolean, settling: boolean): MergeTransactionOptions {
+    return { ...this.options, shapes: this.shapes, inTouch, careful, settling };
   }
 
   /**
@@ -225,10 +247,11 @@ export class PostgresInbox {
     const { head } = arrival;
     const client = await desk.merging();
     try {
-      const merge = new MergeTransaction(client, head, this.mergeOptions(false, false));
+      const merge = new MergeTransaction(client, head, this.mergeOptions(arrival, false, false));
       if (!(await merge.begin([]))) return { outcome: 'gap', head, position: merge.before };
       for await (const stage of arrival.beside(patience)) await merge.merge(stage);
-      return this.applied(head, await merge.commit(await arrival.complete()));
+      await arrival.complete();
+      return this.applied(head, await merge.commit());
     } catch (error) {
       await client.query('ROLLBACK');
       const again = [Late, Collision, ShapeChanged, MustSettle].some((kind) => error instanceof kind);

@@ -14,8 +14,8 @@ import { rowsInPieces } from './rows-in-pieces';
  */
 const stageBytes = (stage: number): number => 4 * 1024 * 1024 * 2 ** Math.min(stage, 4);
 
-/** The version columns of a staged row: v1…v7 in the order of `versionColumns`. */
-const versionTypes = ['int8', 'text COLLATE "C"', 'int4', 'jsonb', 'jsonb', 'jsonb', 'bool'];
+/** The version columns of a staged row: v1…v9 in the order of `versionColumns`. */
+const versionTypes = ['int8', 'text COLLATE "C"', 'int4', 'jsonb', 'jsonb', 'jsonb', 'bool', 'text COLLATE "C"', 'int8'];
 
 /** Our table and its columns in a window's order, the key's first. */
 export interface Target {
@@ -28,7 +28,7 @@ export interface Stage extends Target {
   readonly count: number;
   /** How many of them are tombstones; of a large part that is not known, and all may be. */
   readonly deleted: number;
-  /** SQL for its rows: v1…v7, c1…cn, typed. */
+  /** SQL for its rows: v1…v9, c1…cn, typed. */
   readonly source: string;
   /** SQL for the lengths of its column literals, which must all be `count`; null when the rows lie in a table. */
   readonly lengths: string | null;

@@ -23,3 +23,6 @@ export async function flushed(db: Queryable, pool: Pool, lsn: string | null): Pr
   // A commit that has written something is waited for; the log up to it is flushed with it.
   await pool.query(`SET LOCAL synchronous_commit = 'local'; SELECT pg_logical_emit_message(true, 'pgmesh', '')`);
 }
+
+/** SQL, in a transaction, that makes its commit wait for the log also where the database is set not to. */
+export const durably = `SELECT set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'local'), true)`;

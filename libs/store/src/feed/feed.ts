@@ -1,15 +1,17 @@
 import {
-  type CopyPoint,
   feedName,
   type FeedRequest,
   formatCursor,
   formatSnapshot,
+  type Guards,
   type Knowledge,
+  meets,
   type Snapshot,
 } from '@pgmesh/core';
-import { type Frame, Problem, protocolVersion, type WindowFrame, type WireKnowledge } from '@pgmesh/wire';
+import { type Frame, Problem, protocolVersion, toWireGuards, type WindowFrame, type WireKnowledge } from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
 import { rethrowAway, sqlState } from '../database';
+import { toGuards } from '../forgetting/guards';
 import { isShapeChange, type Shapes } from '../shapes';
 import { assertShapes, ShapeChanged, type TableShape } from '../table-shape';
 import { planPiece } from './copy-plan';
@@ -39,6 +41,8 @@ export interface FeedOptions {
   /** Judges, by what we knew in the window's snapshot, of which nodes the reader has all rows already. */
   readonly except: (ours: Knowledge) => readonly string[];
   readonly limit: number;
+  /** What the reader knows of all feeds; nothing unless given. */
+  readonly reader?: Knowledge;
 }
 
 /** A transaction that a window is about to be read in. */
@@ -51,6 +55,8 @@ interface Opening {
   /** The feeds whose rows are left out, by `feedName`. */
   readonly except: readonly string[];
   readonly limit: number;
+  readonly guards: ReadonlyMap<string, Guards>;
+  readonly reader: Knowledge;
 }
 
 /** One table's rows of a window that is open: as columns where they are few and small, as a stream of COPY text otherwise. */
@@ -94,13 +100,15 @@ export class PostgresFeed {
     const shapes = request.tables.flatMap((name) => this.shapes.get(name) ?? []);
     const client = await this.pool.connect();
     try {
-      const { snapshot: present, knowledge, unflushed } = await beginWindow(client);
+      const { snapshot: present, knowledge, unflushed, guarded } = await beginWindow(client);
       const except = options.except(knowledge).flatMap((node) => {
         const known = knowledge[node];
         return known ? [feedName(node, known.cursor.epoch)] : [];
       });
-      const from = { client, shapes, present, knowledge, unflushed, except, limit: options.limit };
-      return await (request.kind === 'window' ? this.openWindow(from, request.from) : this.openPiece(from, request.at));
+      const guards = toGuards(guarded, this.identity);
+      const { limit, reader = {} } = options;
+      const from = { client, shapes, present, knowledge, unflushed, except, limit, guards, reader };
+      return await (request.kind === 'window' ? this.openWindow(from, request.from) : this.openPiece(from, request));
     } catch (error) {
       await rollback(client);
       throw error;
@@ -108,7 +116,7 @@ export class PostgresFeed {
   }
 
   private async openWindow(opening: Opening, from: Snapshot) {
-    const { client, shapes, present, knowledge, except, limit } = opening;
+    const { client, shapes, present, except, limit } = opening;
     if (from.xmax > present.xmax) {
       throw new Problem(
         'cloned_node',
@@ -116,6 +124,7 @@ export class PostgresFeed {
           `Stop it and give it a name of its own: pgmesh new-incarnation.`,
       );
     }
+    this.assertKept(opening, from);
     const found = await probe(client, shapes, from, except, limit);
     const cut = await findCut(client, found.tables, from, except, limit);
     const { bounds, to } = boundsOf(from, present, cut);
@@ -126,28 +135,46 @@ export class PostgresFeed {
         : null,
       versions: versionsWithin(shape, bounds, except),
     }));
-    const head = this.head(shapes, { kind: 'window', from, to, more: cut !== null, at: null, next: null });
-    return this.outgoing(opening, head, parts, cut === null ? toWire(knowledge) : null, found, from.xmax);
+    const head = this.head(opening, { kind: 'window', from, to, more: cut !== null, at: null, next: null, whole: [] });
+    return this.outgoing(opening, head, parts, found, from.xmax);
   }
 
-  private async openPiece(opening: Opening, at: CopyPoint | null) {
-    const { client, shapes, present, except, limit } = opening;
-    const { parts, next, rows } = await planPiece(client, shapes, at, except, limit);
-    const head = this.head(shapes, { kind: 'copy', from: present, to: present, more: next !== null, at, next });
+  /** What was forgotten here is not brought by the stream: who has not heard of it has to copy. */
+  private assertKept({ shapes, guards, reader }: Opening, from: Snapshot): void {
+    const { nodeId, epoch } = this.identity;
+    const names = shapes.map(({ name }) => name);
+    const knows = { ...reader, [nodeId]: { cursor: { epoch, snapshot: from }, tables: names } };
+    const tables = names.filter((name) => !meets(knows, guards.get(name) ?? [], name));
+    if (tables.length === 0) return;
+    throw new Problem(
+      'gone',
+      `Deletions in ${tables.join(', ')} that this cursor has not come past are not kept any more. Copy from the beginning.`,
+      { tables },
+    );
+  }
+
+  private async openPiece(opening: Opening, { at, whole: told }: FeedRequest & { kind: 'copy' }) {
+    const { client, shapes, present, except, limit, guards, reader } = opening;
+    const lacking = shapes.map(({ name }) => name).filter((name) => !meets(reader, guards.get(name) ?? [], name));
+    const whole = at === null ? lacking : (told ?? []);
+    const { parts, next, rows } = await planPiece(client, shapes, at, (name) => (whole.includes(name) ? [] : except), limit);
+    const head = this.head(opening, { kind: 'copy', from: present, to: present, more: next !== null, at, next, whole });
     return this.outgoing(
       opening,
       head,
       parts.map((part) => ({ ...part, columns: null })),
-      null,
       { rows, own: rows },
       0n,
     );
   }
 
   private head(
-    shapes: readonly TableShape[],
-    { from, to, ...rest }: Pick<WindowFrame, 'kind' | 'more' | 'at' | 'next'> & { from: Snapshot; to: Snapshot },
+    { shapes, guards, knowledge, present }: Opening,
+    { from, to, ...rest }: Pick<WindowFrame, 'kind' | 'more' | 'at' | 'next' | 'whole'> & { from: Snapshot; to: Snapshot },
   ): WindowFrame {
+    const { nodeId, epoch } = this.identity;
+    const own = { cursor: { epoch, snapshot: present }, tables: this.shapes.names };
+    const names = new Set(shapes.map(({ name }) => name));
     return {
       type: 'window',
       protocol: protocolVersion,
@@ -155,7 +182,9 @@ export class PostgresFeed {
       epoch: this.identity.epoch,
       from: formatSnapshot(from),
       to: formatSnapshot(to),
-      tables: shapes.map((shape) => shape.name),
+      tables: [...names],
+      knowledge: toWire({ ...knowledge, [nodeId]: own }),
+      guards: toWireGuards(Object.fromEntries([...guards].filter(([name]) => names.has(name)))),
       ...rest,
     };
   }
@@ -164,7 +193,6 @@ export class PostgresFeed {
     { client, unflushed }: Opening,
     head: WindowFrame,
     parts: readonly Part[],
-    knowledge: (Frame & { type: 'end' })['knowledge'],
     { rows, own }: { rows: number; own: number },
     fromXid: bigint,
   ): OpenWindow {
@@ -205,7 +233,7 @@ export class PostgresFeed {
           }
         }
         await flushed(client, ordinary, unflushed);
-        yield { type: 'end', rows: sent, knowledge };
+        yield { type: 'end', rows: sent };
         reading = false;
       } catch (error) {
         await close();

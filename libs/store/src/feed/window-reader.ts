@@ -4,6 +4,7 @@ import type { Frame } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import type { TableShape } from '../table-shape';
+import { guardedTables, type GuardRow } from '../forgetting/guards';
 import { unflushed } from './durable';
 import { columnarQuery, rowsQuery, textArray, windowCondition } from './window-query';
 import { type PositionRow, positionColumns, toKnowledge } from '../positions';
@@ -26,6 +27,7 @@ export interface Present {
   readonly knowledge: Knowledge;
   /** Up to where the log has to be flushed before it is told; null when it is. */
   readonly unflushed: string | null;
+  readonly guarded: readonly GuardRow[];
 }
 
 /** What a window's snapshot shows, before its rows are read. */
@@ -46,16 +48,17 @@ const bound = { from: '$1::xid8', below: '$2::xid8', xip: '$3::xid8[]', except: 
 
 /** Begins the transaction that a window is read in. */
 export async function beginWindow(client: PoolClient): Promise<Present> {
-  const [, { rows }] = await burst(client, [
+  const [, { rows }, { rows: guarded }] = await burst(client, [
     { text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' },
     prepared(
       `SELECT pg_current_snapshot()::text AS present, ${unflushed} AS unflushed, ${positionColumns} FROM (SELECT) AS one LEFT JOIN p2p.position ON true`,
       [],
     ),
+    guardedTables,
   ]);
   const positions = rows.filter((row) => row.node !== null) as unknown as PositionRow[];
   const { present, unflushed: lsn } = rows[0] as { present: string; unflushed: string | null };
-  return { snapshot: parsePgSnapshot(present), knowledge: toKnowledge(positions), unflushed: lsn };
+  return { snapshot: parsePgSnapshot(present), knowledge: toKnowledge(positions), unflushed: lsn, guarded: guarded as unknown as GuardRow[] };
 }
 
 /** Counts, up to `limit` + 1 a table, what `from` did not show. One statement over all tables. */
