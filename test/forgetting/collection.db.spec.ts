@@ -1,0 +1,177 @@
+import { evict, type Knowledge, type Member, nextRequest } from '@pgmesh/core';
+import { decodeFrames, encodeFrame, type Frame, Problem } from '@pgmesh/wire';
+import { expectEqual, storeNode, type StoreNode } from '../support/store-node';
+
+const schema = 'CREATE TABLE notes (id int PRIMARY KEY, body text)';
+const table = 'public.notes';
+
+/** Reads to the end of what there is, as nodes do: with what is known, and copying anew where that is told. */
+async function read(from: StoreNode, to: StoreNode): Promise<void> {
+  let last: 'window' | 'copy' | null = null;
+  for (let asked = 0; asked < 100; asked++) {
+    const { nodeId, epoch } = from.store.identity;
+    const position = await to.store.inbox.position(nodeId);
+    const request = nextRequest(position, epoch, [table], last);
+    if (request === null) return;
+    const reader: Knowledge = await to.store.inbox.knowledge();
+    try {
+      const window = await from.store.feed.open(request, { except: () => [], limit: 3, reader });
+      const applied = await to.store.inbox.apply(decodeFrames(encoded(window.frames())));
+      if (applied.outcome !== 'applied') throw new Error('The window did not connect');
+      last = request.kind;
+      if (request.kind === 'window' && !window.head.more && applied.position.copy === null) return;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (error.code === 'gone') await to.store.inbox.copyAnew(nodeId, [table]);
+      else if (error.code === 'behind') {
+        if (!(await from.store.inbox.copyAnew(to.id, [table]))) throw error;
+        await read(to, from);
+      } else throw error;
+    }
+  }
+  throw new Error('The reading came to no end');
+}
+
+async function* encoded(frames: AsyncIterable<Frame>): AsyncGenerator<Uint8Array> {
+  for await (const frame of frames) yield encodeFrame(frame);
+}
+
+/** All read from all, and tell each other how far they have come. */
+async function meet(...nodes: readonly StoreNode[]): Promise<void> {
+  for (let round = 0; round < 2; round++) {
+    for (const to of nodes) for (const from of nodes) if (from !== to) await read(from, to);
+  }
+  for (const node of nodes) await node.store.members.claim(Date.now(), true);
+  for (const from of nodes) {
+    const told = await from.store.members.list();
+    for (const to of nodes) await to.store.members.join(told);
+  }
+  // What was claimed is acted upon by who has come to where it was.
+  for (const to of nodes) for (const from of nodes) if (from !== to) await read(from, to);
+}
+
+async function evictFrom(node: StoreNode, other: StoreNode): Promise<void> {
+  await node.store.members.change(other.id, (member: Member) => evict(member, Date.now(), node.id));
+}
+
+const rows = (node: StoreNode) => node.sql<{ id: number; body: string }>('SELECT id, body FROM notes ORDER BY id');
+const bodies = async (node: StoreNode) => (await rows(node)).map(({ id, body }) => `${id} ${body}`);
+const kept = async (node: StoreNode) => (await node.store.tombstones())[0]!.kept;
+
+describe('What was deleted', () => {
+  it('is forgotten when every member has come past it, and not before', async () => {
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', schema);
+    await a.sql(`INSERT INTO notes SELECT i, 'row' FROM generate_series(1, 10) AS i`);
+    await meet(a, b);
+    await a.sql('DELETE FROM notes WHERE id <= 6');
+    expect(await a.store.collect()).toEqual({ [table]: 0 });
+    expect(await a.store.tombstones()).toMatchObject([{ kept: 6, held_up_by: ['b'], horizon: null }]);
+    await meet(a, b);
+    expect(await a.store.collect()).toEqual({ [table]: 6 });
+    expect(await b.store.collect()).toEqual({ [table]: 6 });
+    expect(await kept(a)).toBe(0);
+    expect((await a.store.tombstones())[0]!.horizon).not.toBeNull();
+    await meet(a, b);
+    await expectEqual(a, b);
+    expect(await rows(b)).toHaveLength(4);
+  });
+
+  it('leaves a row that is written anew under its key unconcerned', async () => {
+    await using a = await storeNode('a', schema);
+    await using b = await storeNode('b', schema);
+    await a.sql(`INSERT INTO notes VALUES (1, 'first')`);
+    await meet(a, b);
+    await b.sql('DELETE FROM notes');
+    await meet(a, b);
+    // Dropped here, and still there.
+    await a.store.collect();
+    await a.sql(`INSERT INTO notes VALUES (1, 'second')`);
+    await meet(a, b);
+    expect(await bodies(b)).toEqual(['1 second']);
+    expect(await b.store.conflictsResolved()).toBe(0);
+    await expectEqual(a, b);
+  });
+});
+
+it('trap 17, 42: who slept while rows were deleted and forgotten returns with its own writes and without those', async () => {
+  await using a = await storeNode('a', schema);
+  await using b = await storeNode('b', schema);
+  await using c = await storeNode('c', schema);
+  await a.sql(`INSERT INTO notes SELECT i, 'row' FROM generate_series(1, 10) AS i`);
+  await meet(a, b, c);
+  await c.sql(`INSERT INTO notes VALUES (100, 'mine'); UPDATE notes SET body = 'changed' WHERE id IN (2, 9)`);
+  await a.sql(`DELETE FROM notes WHERE id <= 5`);
+  await b.sql(`UPDATE notes SET body = 'changed there' WHERE id = 8`);
+  await evictFrom(a, c);
+  await evictFrom(b, c);
+  await meet(a, b);
+  await a.store.collect();
+  await b.store.collect();
+  expect([await kept(a), await kept(b)]).toEqual([0, 0]);
+  await meet(a, b, c);
+  await meet(a, b, c);
+  const wanted = ['2 changed', '6 row', '7 row', '8 changed there', '9 changed', '10 row', '100 mine'];
+  for (const node of [a, b, c]) expect(await bodies(node)).toEqual(wanted);
+  await expectEqual(a, b, c);
+  // Changed and deleted: a conflict like any other.
+  const { conflicts } = await a.store.conflicts.list({ limit: 10 } as never);
+  expect(conflicts).toHaveLength(1);
+});
+
+it('serves a new node that a node which slept was linked to first', async () => {
+  await using a = await storeNode('a', schema);
+  await using b = await storeNode('b', schema);
+  await using c = await storeNode('c', schema);
+  await using d = await storeNode('d', schema);
+  await a.sql(`INSERT INTO notes SELECT i, 'row' FROM generate_series(1, 8) AS i`);
+  await meet(a, b, c);
+  await a.sql('DELETE FROM notes WHERE id <= 4');
+  await evictFrom(a, c);
+  await evictFrom(b, c);
+  await meet(a, b);
+  await a.store.collect();
+  await b.store.collect();
+  await meet(c, d);
+  expect(await rows(d)).toHaveLength(8);
+  await meet(a, d);
+  await meet(a, b, d);
+  await meet(c, d);
+  await meet(a, b, c, d);
+  for (const node of [a, b, c, d]) expect(await bodies(node)).toEqual(['5 row', '6 row', '7 row', '8 row']);
+});
+
+it('lets two meshes that have parted meet again: both copy, and nothing that was written is lost', async () => {
+  await using a = await storeNode('a', schema);
+  await using b = await storeNode('b', schema);
+  await a.sql(`INSERT INTO notes SELECT i, 'row' FROM generate_series(1, 6) AS i`);
+  await meet(a, b);
+  await evictFrom(a, b);
+  await evictFrom(b, a);
+  await a.sql(`DELETE FROM notes WHERE id = 1; INSERT INTO notes VALUES (10, 'of a')`);
+  await b.sql(`DELETE FROM notes WHERE id = 2; INSERT INTO notes VALUES (20, 'of b')`);
+  await a.store.collect();
+  await b.store.collect();
+  await meet(a, b);
+  const wanted = ['3 row', '4 row', '5 row', '6 row', '10 of a', '20 of b'];
+  for (const node of [a, b]) expect(await bodies(node)).toEqual(wanted);
+  await expectEqual(a, b);
+});
+
+it('trap hostile 410: a cursor from before what is kept is told so, and what to do', async () => {
+  await using a = await storeNode('a', schema);
+  await a.sql(`INSERT INTO notes SELECT i, 'row' FROM generate_series(1, 6) AS i`);
+  const shape = a.store.find('notes')!;
+  const { cursor } = await a.store.changes(shape, { limit: 100 });
+  await a.sql('DELETE FROM notes WHERE id = 1');
+  await a.store.collect();
+  await expect(a.store.changes(shape, { limit: 100, cursor })).rejects.toMatchObject({
+    code: 'gone',
+    status: 410,
+    message: expect.stringContaining('Start without a cursor') as string,
+  });
+  await expect(a.store.changes(shape, { limit: 100, since: new Date(0) })).rejects.toMatchObject({ code: 'gone' });
+  const again = await a.store.changes(shape, { limit: 100 });
+  expect(again.count).toBe(5);
+  expect((await a.store.changes(shape, { limit: 100, cursor: again.cursor })).count).toBe(0);
+});
