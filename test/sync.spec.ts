@@ -103,7 +103,13 @@ describe('a full mesh of three', () => {
     await allLive(a, b, c);
     a.store.write('public.items', '1', 'x');
     await converged(a, b, c);
-    await pause(800);
+    // Each says how far it has come, and hears of the others.
+    let since = Date.now();
+    await eventually('nothing more is told', () => {
+      const told = [a, b, c].flatMap(({ requests }) => requests.splice(0));
+      if (told.includes('notify-changes')) since = Date.now();
+      return Date.now() - since > 1_500;
+    });
     const arrived = [a, b, c].map(({ store }) => store.arrived.length);
     for (const node of [a, b, c]) node.requests.length = 0;
     await pause(1_000);

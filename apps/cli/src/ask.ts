@@ -1,9 +1,10 @@
-/** Asks a running node. @throws Error that says what came instead of an answer, and what to do */
-export async function ask(base: string, path: string): Promise<unknown> {
+/** Asks a running node, by GET unless told otherwise. @throws Error that says what came instead of an answer, and what to do */
+export async function ask(base: string, path: string, method = 'GET'): Promise<unknown> {
   const secret = process.env.P2P_SECRET;
   let response: Response;
   try {
     response = await fetch(new URL(path, base), {
+      method,
       headers: secret ? { authorization: `Bearer ${secret}` } : {},
       signal: AbortSignal.timeout(10_000),
     });

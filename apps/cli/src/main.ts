@@ -9,6 +9,14 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<{
   },
   status: { summary: 'Show how a running node is doing', load: () => import('./status.command.js') },
   peers: { summary: "List a running node's peers", load: () => import('./peers.command.js') },
+  members: {
+    summary: 'List who belongs to the mesh, how far each has come, and whom deletions wait for',
+    load: () => import('./members.command.js'),
+  },
+  evict: {
+    summary: 'Let nobody wait any longer for a member that is gone',
+    load: () => import('./evict.command.js'),
+  },
   events: { summary: 'Print what happens in the mesh, as it happens', load: () => import('./events.command.js') },
   detach: {
     summary: 'Remove pgmesh from a database; its tables stay as they are',

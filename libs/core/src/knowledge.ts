@@ -77,7 +77,8 @@ function reachedBy(ours: Position, covered: readonly string[], snapshot: Snapsho
 export function alreadyKnown(ours: Knowledge, theirs: Knowledge, tables: readonly string[]): string[] {
   return Object.entries(ours)
     .filter(
-      ([node, known]) => tables.every((table) => known.tables.includes(table)) && knows(of(theirs, node), held(known)),
+      ([node, known]) =>
+        tables.every((table) => known.tables.includes(table)) && knows(of(theirs, node), brought(known)),
     )
     .map(([node]) => node);
 }
@@ -87,9 +88,10 @@ export function isRead({ reached }: Known): boolean {
   return reached === undefined || reached.xmax > 0n;
 }
 
-function held(known: Known): Known {
+/** Up to where rows have come to us by way of that feed itself: what we learned beyond it came by others, under their names. */
+function brought(known: Known): Known {
   const { cursor, reached } = known;
-  return reached ? { ...known, cursor: { ...cursor, snapshot: joinSnapshots(cursor.snapshot, reached) } } : known;
+  return reached ? { ...known, cursor: { ...cursor, snapshot: reached } } : known;
 }
 
 /** A node may be called `constructor`. */

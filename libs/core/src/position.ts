@@ -108,6 +108,11 @@ export function advance(position: Position | null, epoch: string, step: Step): P
   return next && { ...next, reached: joinSnapshots(current.reached, step.to) };
 }
 
+/** The position after a step that had no row. */
+export function withoutRows(before: Position | null, after: Position): Position {
+  return { ...after, reached: before?.epoch === after.epoch ? before.reached : beginning };
+}
+
 function afterWindow(position: Position, step: Step & { kind: 'window' }): Position | null {
   // One that starts after where a table was left off is still good for the others.
   const rejoined = rejoin(position, step.tables);

@@ -18,6 +18,7 @@ export { ProblemFilter } from './http/problem.filter';
 export { NodeDatabase } from './node/node-database';
 export { MeshNode, type OpenStore } from './node/mesh-node';
 export { openPostgresStore } from './node/open-store';
+export type { MemberCounts, MemberView } from './node/members-view';
 export type { NodeStore } from './node/ports';
 export type { PeerView, RunningNode } from './node/running-node';
 export { type P2pAsyncOptions, P2pModule, type P2pOptions } from './p2p.module';

@@ -26,6 +26,7 @@ import { ChangesController } from './p2p/changes.controller';
 import { ConflictsController } from './p2p/conflicts.controller';
 import { DoorMiddleware } from './p2p/door.middleware';
 import { ExchangeController } from './p2p/exchange.controller';
+import { MembersController } from './p2p/members.controller';
 import { ParkedController } from './p2p/parked.controller';
 import { PeersController } from './p2p/peers.controller';
 import { RulesController } from './p2p/rules.controller';
@@ -122,6 +123,7 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
         ? [
             StatusController,
             PeersController,
+            MembersController,
             ChangesController,
             ConflictsController,
             ParkedController,

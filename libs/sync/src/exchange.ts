@@ -55,6 +55,16 @@ export interface ExchangeParts {
   readonly moved: (peer: string, position: Position) => void;
 }
 
+/** Who asks from a position stands there: it may have learned of it from others since it greeted us. */
+function standing(
+  { tables, from }: FeedRequest & { kind: 'window' },
+  epoch: string,
+  before: Position | null = null,
+): { position?: Position } {
+  if (before?.epoch === epoch && tables.every((table) => before.tables.includes(table))) return {};
+  return { position: { epoch, tables, snapshot: from, reached: from, copy: null } };
+}
+
 /** The answering side of a node: what the HTTP controllers call, with bodies as they came. */
 export class Exchange {
   readonly #closing = new AbortController();
@@ -97,7 +107,8 @@ export class Exchange {
         : { kind: 'copy', tables, at: asked.at, whole: asked.whole };
     const told = { nodeId: asked.node_id, knowledge: fromWireKnowledge(asked.knowledge), links: asked.links };
     const reader = await readerOf(store, told, neighbours.get(told.nodeId)?.epoch);
-    neighbours.heard(reader.nodeId, { knowledge: reader.knowledge, links: reader.links });
+    const position = request.kind === 'window' ? standing(request, epoch, neighbours.get(told.nodeId)?.position) : {};
+    neighbours.heard(reader.nodeId, { knowledge: reader.knowledge, links: reader.links, ...position });
     const gone = AbortSignal.any([signal, this.#closing.signal]);
     if (request.kind === 'copy' && request.at === null) {
       await this.parts.copies.settled(asked.node_id, this.parts.copyDelay, gone);

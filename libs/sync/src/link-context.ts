@@ -49,6 +49,8 @@ export interface LinkContext {
   /** The nodes that we have a live link to. */
   readonly links: () => readonly string[];
   readonly inTouch: InTouch;
+  /** A link has come to life. */
+  readonly linked: () => void;
 }
 
 /** The peer at the other end, as long as a session with it lasts. */

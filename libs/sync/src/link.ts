@@ -108,6 +108,11 @@ export class Link {
     this.#greeting.wake();
   }
 
+  /** We have other links than we told it of. */
+  linksChanged(): void {
+    if (this.isLive) this.#greeting.wake();
+  }
+
   /** A table of ours is another from now on: it is told soon. */
   formsChanged(): void {
     this.#compareTables();
@@ -182,6 +187,7 @@ export class Link {
     if (session === null) return false;
     this.#position = await context.store.inbox.position(session.nodeId);
     this.#state = 'live';
+    context.linked();
     const tables = context.neighbours.get(session.nodeId)?.tables ?? [];
     context.events.emit({ type: 'peer_connected', peer: session.nodeId, url: session.url, tables });
     // The first of them to fail ends the others; none of them is left behind.

@@ -65,6 +65,11 @@ export class Membership {
     await this.#working;
   }
 
+  /** Whether a node talks to us just now. */
+  isLinked(nodeId: string): boolean {
+    return this.parts.isLinked(nodeId);
+  }
+
   heads(): Promise<readonly MemberHead[]> {
     return this.parts.store.members.heads();
   }

@@ -68,6 +68,7 @@ export class Mesh {
   readonly #endings: (() => void)[] = [];
   #links: Link[] = [];
   #ending: Promise<void>[] = [];
+  #telling: NodeJS.Timeout | null = null;
 
   constructor(options: MeshOptions) {
     const { store, peers, url, room = '', clock = Date.now, random = Math.random } = options;
@@ -157,6 +158,7 @@ export class Mesh {
       retries,
       links,
       inTouch,
+      linked: () => this.#linked(),
     };
   }
 
@@ -198,6 +200,7 @@ export class Mesh {
   /** What is under way is broken off: it had not been applied, and is asked for again after the next start. */
   async stop(): Promise<void> {
     for (const end of this.#endings.splice(0)) end();
+    if (this.#telling) clearTimeout(this.#telling);
     this.exchange.close();
     await Promise.all([...this.#links.splice(0).map((link) => link.stop()), ...this.#ending]);
     await this.membership.stop();
@@ -241,6 +244,17 @@ export class Mesh {
     const links = this.#links.filter(({ nodeId, url }) => peer === undefined || peer === nodeId || peer === url);
     if (peer !== undefined && links.length === 0) throw new Problem('not_found', 'There is no such peer.');
     return Promise.all(links.map((link) => this.#outcome(link, tables)));
+  }
+
+  /**
+   * Peers hold back what we get from others directly, so that they have to know of a new link soon; of several at once they are told
+   * together. Who has just joined has little to ask of them that would tell it by the way.
+   */
+  #linked(): void {
+    this.#telling ??= setTimeout(() => {
+      this.#telling = null;
+      for (const link of this.#links) link.linksChanged();
+    }, this.#context.times.hold).unref();
   }
 
   async #outcome(link: Link, tables: readonly string[] | undefined): Promise<SyncOutcome> {

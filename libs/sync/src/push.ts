@@ -167,8 +167,11 @@ export class PushLoop {
       this.#hold = { since: clock(), ours };
       return { held: times.hold };
     }
-    if ((await countRows(store, request, reader, (known) => leftOut(known, reader, request), 1)) === 0)
+    if ((await countRows(store, request, reader, (known) => leftOut(known, reader, request), 1)) === 0) {
+      // What comes next is held back for a time of its own.
+      this.#hold = null;
       return this.#settled(session, reader, request);
+    }
     const hint = {
       node_id: store.identity.nodeId,
       epoch: store.identity.epoch,

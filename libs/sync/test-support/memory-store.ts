@@ -21,6 +21,7 @@ import {
   shows,
   type Slot,
   type Snapshot,
+  withoutRows,
 } from '@pgmesh/core';
 import {
   type EndFrame,
@@ -340,7 +341,7 @@ export class MemoryStore implements Store {
         changes[frame.table] = (changes[frame.table] ?? 0) + 1;
       }
     }
-    this.#positions.set(head.node, position);
+    this.#positions.set(head.node, end.rows === 0 ? withoutRows(before, position) : position);
     if (head.kind === 'window' && !head.more) this.#learn(fromWireKnowledge(head.knowledge), head, inTouch);
     this.#tell();
     const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);

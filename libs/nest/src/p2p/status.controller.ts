@@ -1,6 +1,7 @@
 import { Controller, Get, UseFilters } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { ProblemFilter } from '../http/problem.filter';
+import { countMembers } from '../node/members-view';
 import { MeshNode } from '../node/mesh-node';
 
 @ApiTags('mesh')
@@ -24,6 +25,7 @@ export class StatusController {
       parked_tables: parked,
       tombstones,
       tables_synced: status.tables.length,
+      members: await countMembers(store, mesh),
     };
   }
 }

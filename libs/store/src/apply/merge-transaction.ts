@@ -8,6 +8,7 @@ import {
   parsePgSnapshot,
   type Position,
   takenOver,
+  withoutRows,
 } from '@pgmesh/core';
 import { fromWireGuards, fromWireKnowledge, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
@@ -227,8 +228,8 @@ export class MergeTransaction {
   }
 
   async commit(): Promise<MergedWindow> {
-    const position = this.after;
-    if (position === null) throw new Error('A window that does not connect is not committed');
+    if (this.after === null) throw new Error('A window that does not connect is not committed');
+    const position = this.rows === 0 ? withoutRows(this.before, this.after) : this.after;
     const { nodeId, inTouch } = this.options;
     // A table that the window covers and that we do not follow there is not here whole.
     const tables = this.head.tables.filter((table) => position.tables.includes(table));
