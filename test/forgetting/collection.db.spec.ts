@@ -1,6 +1,8 @@
 import { evict, type Knowledge, type Member, nextRequest } from '@pgmesh/core';
 import { decodeFrames, encodeFrame, type Frame, Problem } from '@pgmesh/wire';
-import { expectEqual, storeNode, type StoreNode } from '../support/store-node';
+import { backupOf } from '../support/database';
+import { expectEqual, openStore, storeNode, type StoreNode } from '../support/store-node';
+import { startPulling } from '../traps/pulling';
 
 const schema = 'CREATE TABLE notes (id int PRIMARY KEY, body text)';
 const table = 'public.notes';
@@ -8,14 +10,16 @@ const table = 'public.notes';
 /** Reads to the end of what there is, as nodes do: with what is known, and copying anew where that is told. */
 async function read(from: StoreNode, to: StoreNode): Promise<void> {
   let last: 'window' | 'copy' | null = null;
-  for (let asked = 0; asked < 100; asked++) {
+  for (let asked = 0; asked < 1_000; asked++) {
     const { nodeId, epoch } = from.store.identity;
     const position = await to.store.inbox.position(nodeId);
     const request = nextRequest(position, epoch, [table], last);
     if (request === null) return;
-    const reader: Knowledge = await to.store.inbox.knowledge();
+    const { epoch: own } = to.store.identity;
+    const everything = { cursor: { epoch: own, snapshot: { xmax: 2n ** 62n, xip: [] } }, tables: [table] };
+    const reader: Knowledge = { ...(await to.store.inbox.knowledge()), [to.id]: everything };
     try {
-      const window = await from.store.feed.open(request, { except: () => [], limit: 3, reader });
+      const window = await from.store.feed.open(request, { except: () => [], limit: 100, reader });
       const applied = await to.store.inbox.apply(decodeFrames(encoded(window.frames())));
       if (applied.outcome !== 'applied') throw new Error('The window did not connect');
       last = request.kind;
@@ -24,7 +28,8 @@ async function read(from: StoreNode, to: StoreNode): Promise<void> {
       if (!(error instanceof Problem)) throw error;
       if (error.code === 'gone') await to.store.inbox.copyAnew(nodeId, [table]);
       else if (error.code === 'behind') {
-        if (!(await from.store.inbox.copyAnew(to.id, [table]))) throw error;
+        // It may be in the midst of copying already.
+        await from.store.inbox.copyAnew(to.id, [table]);
         await read(to, from);
       } else throw error;
     }
@@ -174,4 +179,56 @@ it('trap hostile 410: a cursor from before what is kept is told so, and what to 
   const again = await a.store.changes(shape, { limit: 100 });
   expect(again.count).toBe(5);
   expect((await a.store.changes(shape, { limit: 100, cursor: again.cursor })).count).toBe(0);
+});
+
+it('takes a database back that was restored from before the deletions, with what it writes now and without those', async () => {
+  await using a = await storeNode('a', schema);
+  const b = await storeNode('b', schema);
+  await using _ = b.db;
+  await a.sql(`INSERT INTO notes SELECT i, 'row' FROM generate_series(1, 6) AS i`);
+  await b.sql(`INSERT INTO notes VALUES (7, 'of b'), (8, 'of b')`);
+  await meet(a, b);
+  await b.store.close();
+  await using restored = await backupOf(b.db);
+  const lived = { ...b, store: await openStore(b.db, 'b') };
+  await lived.sql('DELETE FROM notes WHERE id IN (1, 2, 7)');
+  await meet(a, lived);
+  await a.store.collect();
+  expect(await kept(a)).toBe(0);
+  await lived.store.close();
+  const store = await openStore(restored, 'b');
+  try {
+    const back: StoreNode = { ...b, db: restored, store, sql: restored.sql.bind(restored) };
+    expect(store.identity.epoch).not.toBe(lived.store.identity.epoch);
+    await back.sql(`INSERT INTO notes VALUES (9, 'after')`);
+    await meet(a, back);
+    await meet(a, back);
+    for (const node of [a, back]) {
+      expect(await bodies(node)).toEqual(['3 row', '4 row', '5 row', '6 row', '8 of b', '9 after']);
+    }
+  } finally {
+    await store.close();
+  }
+});
+
+it('goes on with a copy that a kill -9 cut off, and deletes at its end what the whole of it did not bring', async () => {
+  await using a = await storeNode('a', schema);
+  await using b = await storeNode('b', schema);
+  await a.sql(`INSERT INTO notes SELECT i, 'row' FROM generate_series(1, 3000) AS i`);
+  await meet(a, b);
+  await b.sql(`INSERT INTO notes VALUES (0, 'mine'), (9000, 'mine')`);
+  await evictFrom(a, b);
+  await a.sql('DELETE FROM notes WHERE id % 3 = 0');
+  await a.store.collect();
+  expect(await kept(a)).toBe(0);
+  await b.store.inbox.copyAnew(a.id, [table]);
+  const pulling = await startPulling(a, b, 20);
+  while (pulling.rows < 200) await new Promise((resolve) => setTimeout(resolve, 2));
+  await pulling.kill();
+  expect((await b.store.inbox.position(a.id))!.copy).not.toBeNull();
+  expect(await rows(b)).toHaveLength(3002);
+  await meet(a, b);
+  expect((await rows(a)).map(({ id }) => id).filter((id) => id % 3 === 0)).toEqual([0, 9000]);
+  await expectEqual(a, b);
+  expect(await b.sql('SELECT FROM p2p.copied_key')).toEqual([]);
 });

@@ -18,6 +18,9 @@ export interface Reader {
   readonly keepsItsOwn: boolean;
 }
 
+/** A node knows all of its own feed. */
+const everything = { xmax: 2n ** 62n, xip: [] };
+
 /** A node that was restored from a backup, or was never read by us, wants its own rows back as well. */
 export async function readerOf(
   store: Store,
@@ -25,7 +28,9 @@ export async function readerOf(
   epoch?: string,
 ): Promise<Reader> {
   const position = await store.inbox.position(told.nodeId);
-  const { nodeId, knowledge, links } = told;
+  const { nodeId, links } = told;
+  const own = epoch === undefined ? {} : { [nodeId]: { cursor: { epoch, snapshot: everything }, tables: store.tables() } };
+  const knowledge = { ...told.knowledge, ...own };
   return { nodeId, knowledge, links, keepsItsOwn: epoch !== undefined && position?.epoch === epoch };
 }
 

@@ -9,7 +9,7 @@ const { values } = parseArgs({
   options: { seeds: { type: 'string', default: '2000' }, from: { type: 'string', default: '0' }, without: { type: 'string' }, all: { type: 'boolean' } },
 });
 const [seeds, from] = [Number(values.seeds), Number(values.from)];
-const without = values.without ? { [values.without]: true } : {};
+const without = Object.fromEntries((values.without ?? '').split(',').filter(Boolean).map((name) => [name, true]));
 const tally: Tally = { collected: 0, copies: 0 };
 const began = performance.now();
 let failed = 0;

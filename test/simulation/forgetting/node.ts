@@ -353,7 +353,8 @@ export class ForgettingNode {
     const noted = step.kind === 'copy' && position.copy?.whole !== undefined || step.kind === 'copy' && (step.whole?.length ?? 0) > 0;
     if (noted) this.#note(message, step as Step & { kind: 'copy' }, wasEmpty);
     const past = this.#past();
-    for (const sent of message.rows) this.#mergeRow(message, sent, xid, past);
+    const late = step.kind === 'window' && current?.epoch === message.epoch && current.tables.includes(table) && core.includes(current.snapshot, step.to);
+    for (const sent of message.rows) this.#mergeRow(message, sent, xid, past, late);
     const known = current?.copy?.whole?.known ?? message.knowledge;
     this.#move(message.from, position);
     if (noted && step.kind === 'copy' && step.next === null) this.#conclude(message, known, past, xid);
@@ -381,13 +382,13 @@ export class ForgettingNode {
     this.#durable = { ...this.#durable, noted, guards: step.at === null ? taken : this.guards };
   }
 
-  #mergeRow({ from, epoch, knowledge }: Message, { row, state: theirs, ever }: Sent, xid: bigint, past: Knowledge): void {
+  #mergeRow({ from, epoch, knowledge }: Message, { row, state: theirs, ever }: Sent, xid: bigint, past: Knowledge, late: boolean): void {
     const { core, without } = this;
     const heard = new Map(this.#durable.ever).set(row, this.ever(row) | ever);
     this.#durable = { ...this.#durable, ever: heard };
     const ours = this.#durable.rows.get(row);
     const via = core.feedName(from, epoch);
-    const seen = ({ made }: RowVersion) => !without.seen && !without.made && core.knowsMade(past, made!, table);
+    const seen = ({ made }: RowVersion) => !without.seen && (late || (!without.made && core.knowsMade(past, made!, table)));
     const passed = (version: RowVersion) => !without.absorb && this.#isPassed(knowledge, ours!, version);
     const merged = core.mergeSides({ state: ours?.state ?? [], passed }, { state: theirs, passed: seen });
     const lost = [...(ours?.state ?? []), ...theirs].filter((one) => !merged.includes(one)).map(({ stamp }) => stamp);

@@ -313,7 +313,7 @@ class Simulation {
       const before = shown(reader, this.schedule.rows);
       this.#bring(message);
       const after = shown(reader, this.schedule.rows);
-      if (before !== after) throw new Broken(`a late message of ${message.from} makes ${after} of ${before} at ${reader.name}`);
+      if (before !== after) throw new Broken(`a late ${message.step.kind} of ${message.from} makes ${after} of ${before} at ${reader.name}`);
     }
     this.#settle();
     this.#mustHaveConverged();

@@ -2,10 +2,12 @@ import {
   concluded,
   feedName,
   type Guards,
+  includes,
   including,
   type Knowledge,
   meets,
   parsePgSnapshot,
+  parseSnapshot,
   type Position,
   takenOver,
   withoutRows,
@@ -275,8 +277,16 @@ export class MergeTransaction {
     });
   }
 
+  /** Whether the window lies within what we have come past: it was repeated, or overtaken. */
+  private get isLate(): boolean {
+    const { kind, epoch, to, tables } = this.head;
+    const { before } = this;
+    if (kind === 'copy' || before?.epoch !== epoch) return false;
+    return tables.every((table) => before.tables.includes(table)) && includes(before.snapshot, parseSnapshot(to)!);
+  }
+
   private pastOf(table: string): Past {
-    return new Past(this.options, this.positions, this.theirs, table);
+    return new Past(this.options, this.positions, this.theirs, table, this.isLate);
   }
 }
 

@@ -24,6 +24,8 @@ export class Past {
     /** The sender's; its own feed is among them. */
     private readonly theirs: Knowledge,
     private readonly table: string,
+    /** Whether we have come past the whole window, which is a late one. */
+    private readonly isLate = false,
   ) {
     const tables = [table];
     const others = [...positions].map(
@@ -48,7 +50,7 @@ export class Past {
 
   /** Whether we have come past a version of theirs. */
   passedByUs({ made }: RowVersion): boolean {
-    return !!made && knowsMade(this.ours, made, this.table);
+    return this.isLate || (!!made && knowsMade(this.ours, made, this.table));
   }
 
   /** Whether they have come past a version of ours, or past the transaction by which our row became what it is. */
@@ -69,6 +71,7 @@ export class Past {
 
   /** SQL: whether we have come past the version of a staged row `s`, sent by `sender`. */
   passedSql(sender: string): string {
+    if (this.isLate) return 'true';
     const known = Object.entries(this.ours)
       .filter(([, { cursor }]) => cursor.snapshot.xmax > 0n)
       .map(([node, { cursor }]) => ({
