@@ -156,9 +156,9 @@ const emptyWindow: Frame[] = [
     tables: ['public.products'],
     at: null,
     next: null,
-  knowledge: {},
-  guards: {},
-  whole: [],
+    knowledge: {},
+    guards: {},
+    whole: [],
   },
   { type: 'end', rows: 0 },
 ];

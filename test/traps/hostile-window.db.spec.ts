@@ -27,7 +27,20 @@ const head = (more: Partial<WindowFrame> = {}): WindowFrame => ({
 });
 const rows = (
   more: Partial<
-    Record<'stamp' | 'origin' | 'priority' | 'past' | 'fields' | 'siblings' | 'deleted' | 'made_in' | 'made_xid' | 'id' | 'body', string>
+    Record<
+      | 'stamp'
+      | 'origin'
+      | 'priority'
+      | 'past'
+      | 'fields'
+      | 'siblings'
+      | 'deleted'
+      | 'made_in'
+      | 'made_xid'
+      | 'id'
+      | 'body',
+      string
+    >
   > = {},
   over: Partial<RowsFrame> = {},
 ): RowsFrame => {

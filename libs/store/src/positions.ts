@@ -80,12 +80,23 @@ export function writePosition(node: string, position: Position): QueryConfig {
       ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, tables = excluded.tables, snapshot = excluded.snapshot,
         reached = excluded.reached, copy = excluded.copy, left_off = excluded.left_off,
         formerly = excluded.formerly, updated_at = now()`,
-    values: [node, epoch, tables, formatSnapshot(snapshot), formatSnapshot(reached), progress, byTable(left), byTable(formerly)],
+    values: [
+      node,
+      epoch,
+      tables,
+      formatSnapshot(snapshot),
+      formatSnapshot(reached),
+      progress,
+      byTable(left),
+      byTable(formerly),
+    ],
   };
 }
 
 function byTable(ends: Readonly<Record<string, Snapshot>> | undefined): string | null {
-  return ends ? JSON.stringify(Object.fromEntries(Object.entries(ends).map(([t, at]) => [t, formatSnapshot(at)]))) : null;
+  return ends
+    ? JSON.stringify(Object.fromEntries(Object.entries(ends).map(([t, at]) => [t, formatSnapshot(at)])))
+    : null;
 }
 
 /** A table that is shared no more is copied anew when it is shared again: nobody has kept watch over it meanwhile. */
@@ -147,7 +158,15 @@ function snapshotOf(text: string): Snapshot {
   return snapshot;
 }
 
-export function toPosition({ epoch, tables, snapshot, reached, copy, left_off: left, formerly }: PositionRow): Position {
+export function toPosition({
+  epoch,
+  tables,
+  snapshot,
+  reached,
+  copy,
+  left_off: left,
+  formerly,
+}: PositionRow): Position {
   return {
     epoch,
     tables,

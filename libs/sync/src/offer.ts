@@ -29,7 +29,8 @@ export async function readerOf(
 ): Promise<Reader> {
   const position = await store.inbox.position(told.nodeId);
   const { nodeId, links } = told;
-  const own = epoch === undefined ? {} : { [nodeId]: { cursor: { epoch, snapshot: everything }, tables: store.tables() } };
+  const own =
+    epoch === undefined ? {} : { [nodeId]: { cursor: { epoch, snapshot: everything }, tables: store.tables() } };
   const knowledge = { ...told.knowledge, ...own };
   return { nodeId, knowledge, links, keepsItsOwn: epoch !== undefined && position?.epoch === epoch };
 }
@@ -74,7 +75,11 @@ export function pushRequest(
  * that it has them.
  */
 export function openFor(store: Store, reader: Reader, request: FeedRequest, limit: number): Promise<OutgoingWindow> {
-  return store.feed.open(request, { except: (ours) => leftOut(ours, reader, request), limit, reader: reader.knowledge });
+  return store.feed.open(request, {
+    except: (ours) => leftOut(ours, reader, request),
+    limit,
+    reader: reader.knowledge,
+  });
 }
 
 /** How many rows a window without those of `except` has, counted no further than `limit`. */

@@ -234,7 +234,8 @@ export class PushLoop {
       this.progressed();
       return { sent: { rows: outgoing.rows, changed: 0, conflicts: 0, tables: {} } };
     } catch (error) {
-      if (this.tables.refused(nodeId, 'push', error) || (await this.#mustRead(session, error))) return { sent: emptyRound };
+      if (this.tables.refused(nodeId, 'push', error) || (await this.#mustRead(session, error)))
+        return { sent: emptyRound };
       if (!(error instanceof Problem) || error.code !== 'gap') throw error;
       this.#gaps += 1;
       if (this.#gaps > mostGaps) throw error;

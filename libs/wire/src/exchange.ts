@@ -248,7 +248,8 @@ export function fromWireGuards(guards: WireGuards, table: string): Guards {
   return list.map((marks) =>
     marks.map(({ node, at }) => {
       const cursor = parseCursor(at);
-      if (cursor === null) throw new Problem('bad_request', `The window has a guard that cannot be read: ${at.slice(0, 100)}.`);
+      if (cursor === null)
+        throw new Problem('bad_request', `The window has a guard that cannot be read: ${at.slice(0, 100)}.`);
       return { node, ...cursor };
     }),
   );

@@ -12,7 +12,17 @@ export type Frame = WindowFrame | RowsFrame | CopyFrame | DataFrame | CopiedFram
  * The versions' own columns, which precede the table's in every `rows` and `copy` frame. `made_in` and `made_xid` say where the version
  * was made (libs/core: Made); NULL and a number: in the sender's feed.
  */
-export const versionColumns = ['stamp', 'origin', 'priority', 'past', 'fields', 'siblings', 'deleted', 'made_in', 'made_xid'] as const;
+export const versionColumns = [
+  'stamp',
+  'origin',
+  'priority',
+  'past',
+  'fields',
+  'siblings',
+  'deleted',
+  'made_in',
+  'made_xid',
+] as const;
 
 export interface WindowFrame {
   readonly type: 'window';
@@ -79,7 +89,9 @@ export interface EndFrame {
 }
 
 /** By table; `at` is `epoch/xmax:xip,…`. */
-export type WireGuards = Readonly<Record<string, readonly (readonly { readonly node: string; readonly at: string }[])[]>>;
+export type WireGuards = Readonly<
+  Record<string, readonly (readonly { readonly node: string; readonly at: string }[])[]>
+>;
 
 /** By node id: how far the sender has read in that node's feed, over which tables. `cursor` is `epoch/xmax:xip,…`. */
 export type WireKnowledge = Readonly<Record<string, { readonly cursor: string; readonly tables: readonly string[] }>>;

@@ -350,10 +350,16 @@ export class ForgettingNode {
     if (step.kind === 'copy' && this.#mustWait()) return 'waits';
     const xid = this.#takeXid();
     const wasEmpty = this.#durable.rows.size === 0;
-    const noted = step.kind === 'copy' && position.copy?.whole !== undefined || step.kind === 'copy' && (step.whole?.length ?? 0) > 0;
+    const noted =
+      (step.kind === 'copy' && position.copy?.whole !== undefined) ||
+      (step.kind === 'copy' && (step.whole?.length ?? 0) > 0);
     if (noted) this.#note(message, step as Step & { kind: 'copy' }, wasEmpty);
     const past = this.#past();
-    const late = step.kind === 'window' && current?.epoch === message.epoch && current.tables.includes(table) && core.includes(current.snapshot, step.to);
+    const late =
+      step.kind === 'window' &&
+      current?.epoch === message.epoch &&
+      current.tables.includes(table) &&
+      core.includes(current.snapshot, step.to);
     for (const sent of message.rows) this.#mergeRow(message, sent, xid, past, late);
     const known = current?.copy?.whole?.known ?? message.knowledge;
     this.#move(message.from, position);
@@ -378,17 +384,26 @@ export class ForgettingNode {
     const matched = before?.matched ?? wasEmpty;
     const brought = rows.filter(({ row }) => !matched || this.#durable.rows.has(row)).map(({ row }) => row);
     const noted = { ...this.#durable.noted, [from]: { matched, rows: new Set([...(before?.rows ?? []), ...brought]) } };
-    const taken = this.without.takeOver ? this.guards : this.core.takenOver(this.guards, guards, { node: this.name, epoch: this.epoch });
+    const taken = this.without.takeOver
+      ? this.guards
+      : this.core.takenOver(this.guards, guards, { node: this.name, epoch: this.epoch });
     this.#durable = { ...this.#durable, noted, guards: step.at === null ? taken : this.guards };
   }
 
-  #mergeRow({ from, epoch, knowledge }: Message, { row, state: theirs, ever }: Sent, xid: bigint, past: Knowledge, late: boolean): void {
+  #mergeRow(
+    { from, epoch, knowledge }: Message,
+    { row, state: theirs, ever }: Sent,
+    xid: bigint,
+    past: Knowledge,
+    late: boolean,
+  ): void {
     const { core, without } = this;
     const heard = new Map(this.#durable.ever).set(row, this.ever(row) | ever);
     this.#durable = { ...this.#durable, ever: heard };
     const ours = this.#durable.rows.get(row);
     const via = core.feedName(from, epoch);
-    const seen = ({ made }: RowVersion) => !without.seen && (late || (!without.made && core.knowsMade(past, made!, table)));
+    const seen = ({ made }: RowVersion) =>
+      !without.seen && (late || (!without.made && core.knowsMade(past, made!, table)));
     const passed = (version: RowVersion) => !without.absorb && this.#isPassed(knowledge, ours!, version);
     const merged = core.mergeSides({ state: ours?.state ?? [], passed }, { state: theirs, passed: seen });
     const lost = [...(ours?.state ?? []), ...theirs].filter((one) => !merged.includes(one)).map(({ stamp }) => stamp);
@@ -400,7 +415,9 @@ export class ForgettingNode {
 
   #isPassed(knowledge: Knowledge, { xid }: Kept, { made }: RowVersion): boolean {
     const own = { feed: this.feed, xid };
-    return this.core.knowsMade(knowledge, own, table) || (!this.without.made && this.core.knowsMade(knowledge, made!, table));
+    return (
+      this.core.knowsMade(knowledge, own, table) || (!this.without.made && this.core.knowsMade(knowledge, made!, table))
+    );
   }
 
   #put(row: number, kept: Kept): void {
@@ -428,7 +445,8 @@ export class ForgettingNode {
       if (this.without.deleteAtEnd) continue;
       const rest = kept.state.filter((version) => !this.#isPassed(known, kept, version));
       const written = rest.length === 1 && rest[0]!.origin === this.feed && !matched ? rest[0]! : null;
-      const deletion = written && this.#knewBase(written, known, past) && core.presumedDeletion(written, `${this.name}~presumed`);
+      const deletion =
+        written && this.#knewBase(written, known, past) && core.presumedDeletion(written, `${this.name}~presumed`);
       const state = deletion ? core.mergeStates(rest, [this.#signed(deletion, xid)]) : rest;
       if (state.length === 0) this.#delete(row, kept.state, xid);
       else if (!core.sameState(state, kept.state)) this.#put(row, { state, xid, via: null });
@@ -466,7 +484,8 @@ type PieceAt = Extract<Step, { kind: 'copy' }>['at'];
 /** The row that stands, by the last write. */
 export function visible(state: RowState): string | null {
   const last = state.reduce<RowState[number] | null>(
-    (best, one) => (best === null || one.stamp > best.stamp || (one.stamp === best.stamp && one.origin > best.origin) ? one : best),
+    (best, one) =>
+      best === null || one.stamp > best.stamp || (one.stamp === best.stamp && one.origin > best.origin) ? one : best,
     null,
   );
   return last?.image?.id ?? null;

@@ -24,7 +24,15 @@ import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '.
 import { type Changed, noChange } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import type { Shapes } from '../shapes';
-import { type InTouch, learnFrom, lockPositions, positionAfter, type PositionRow, toPosition, writePosition } from '../positions';
+import {
+  type InTouch,
+  learnFrom,
+  lockPositions,
+  positionAfter,
+  type PositionRow,
+  toPosition,
+  writePosition,
+} from '../positions';
 import { durably } from '../feed/durable';
 import { burst, prepared } from '../prepared';
 import type { TableShape } from '../table-shape';
@@ -117,14 +125,9 @@ export class MergeTransaction {
     const small = early.map((stage) => this.open(stage));
     const openings = small.map((merge) => merge.opening);
     const plans = this.head.kind === 'copy' ? [bySize] : [];
-    const [locked, parked, guarded, ...rest] = (await burst(this.client, [
-      ...begin,
-      lockPositions,
-      parkedTables,
-      guardedTables,
-      ...plans,
-      ...openings.flat(),
-    ])).slice(begin.length);
+    const [locked, parked, guarded, ...rest] = (
+      await burst(this.client, [...begin, lockPositions, parkedTables, guardedTables, ...plans, ...openings.flat()])
+    ).slice(begin.length);
     const results = rest.slice(plans.length);
     small.forEach((merge, i) => {
       this.opened.set(merge.stage, { merge, results: results.splice(0, openings[i]!.length) });
@@ -188,7 +191,14 @@ export class MergeTransaction {
       const past = new Past(this.options, this.positions, known, shape.name);
       const all = `(SELECT ${metaKeys(shape, 'm')} FROM ${shape.meta} AS m) AS b`;
       const target = await this.settlement?.liftRows(shape, all, keysEqual(shape, inData('d'), inMeta('b')), []);
-      const removal = { client: this.client, shape: target ?? shape, judge, past, origin, presumed: `${nodeId}~${presumed}` };
+      const removal = {
+        client: this.client,
+        shape: target ?? shape,
+        judge,
+        past,
+        origin,
+        presumed: `${nodeId}~${presumed}`,
+      };
       const changed = await this.notes!.conclude(removal);
       this.tableIds.add(shape.id);
       this.changed += changed;

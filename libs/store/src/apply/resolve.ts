@@ -154,7 +154,13 @@ function mergeRow(
 }
 
 /** Where nothing was forgotten it is the join of the two. Where either side has forgotten what the other has, that is dropped. */
-function join(ours: RowState, theirs: RowState, xid: bigint, past: Past, origin: string): { state: RowState; lost: number } {
+function join(
+  ours: RowState,
+  theirs: RowState,
+  xid: bigint,
+  past: Past,
+  origin: string,
+): { state: RowState; lost: number } {
   const all = mergeStates(ours, theirs);
   const state = mergeSides(
     { state: ours, passed: (version) => past.passedByThem(version, xid) },

@@ -15,7 +15,17 @@ import { rowsInPieces } from './rows-in-pieces';
 const stageBytes = (stage: number): number => 4 * 1024 * 1024 * 2 ** Math.min(stage, 4);
 
 /** The version columns of a staged row: v1…v9 in the order of `versionColumns`. */
-const versionTypes = ['int8', 'text COLLATE "C"', 'int4', 'jsonb', 'jsonb', 'jsonb', 'bool', 'text COLLATE "C"', 'int8'];
+const versionTypes = [
+  'int8',
+  'text COLLATE "C"',
+  'int4',
+  'jsonb',
+  'jsonb',
+  'jsonb',
+  'bool',
+  'text COLLATE "C"',
+  'int8',
+];
 
 /** Our table and its columns in a window's order, the key's first. */
 export interface Target {

@@ -1,4 +1,12 @@
-import { beginning, cutSnapshot, formatSnapshot, includes, parsePgSnapshot, parseSnapshot, type Snapshot } from '@pgmesh/core';
+import {
+  beginning,
+  cutSnapshot,
+  formatSnapshot,
+  includes,
+  parsePgSnapshot,
+  parseSnapshot,
+  type Snapshot,
+} from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { Pool } from 'pg';
 import { inTransaction } from '../database';

@@ -157,7 +157,13 @@ export class PostgresFeed {
     const { client, shapes, present, except, limit, guards, reader } = opening;
     const lacking = shapes.map(({ name }) => name).filter((name) => !meets(reader, guards.get(name) ?? [], name));
     const whole = at === null ? lacking : (told ?? []);
-    const { parts, next, rows } = await planPiece(client, shapes, at, (name) => (whole.includes(name) ? [] : except), limit);
+    const { parts, next, rows } = await planPiece(
+      client,
+      shapes,
+      at,
+      (name) => (whole.includes(name) ? [] : except),
+      limit,
+    );
     const head = this.head(opening, { kind: 'copy', from: present, to: present, more: next !== null, at, next, whole });
     return this.outgoing(
       opening,
@@ -170,7 +176,11 @@ export class PostgresFeed {
 
   private head(
     { shapes, guards, knowledge, present }: Opening,
-    { from, to, ...rest }: Pick<WindowFrame, 'kind' | 'more' | 'at' | 'next' | 'whole'> & { from: Snapshot; to: Snapshot },
+    {
+      from,
+      to,
+      ...rest
+    }: Pick<WindowFrame, 'kind' | 'more' | 'at' | 'next' | 'whole'> & { from: Snapshot; to: Snapshot },
   ): WindowFrame {
     const { nodeId, epoch } = this.identity;
     const own = { cursor: { epoch, snapshot: present }, tables: this.shapes.names };

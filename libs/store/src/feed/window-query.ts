@@ -16,7 +16,10 @@ const version = [
 ];
 
 /** Those that come after `deleted`: where the version was made; NULL for our own feed. */
-const made = ['CASE WHEN m.made_xid IS NOT NULL THEN coalesce(m.made_in, m.via) END', 'coalesce(m.made_xid, m.xid)::text::int8'];
+const made = [
+  'CASE WHEN m.made_xid IS NOT NULL THEN coalesce(m.made_in, m.via) END',
+  'coalesce(m.made_xid, m.xid)::text::int8',
+];
 
 /**
  * Which versions a window has: two index conditions, never one OR, which would read the whole index (15 ms against 0.1 ms on

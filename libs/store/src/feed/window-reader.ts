@@ -58,7 +58,12 @@ export async function beginWindow(client: PoolClient): Promise<Present> {
   ]);
   const positions = rows.filter((row) => row.node !== null) as unknown as PositionRow[];
   const { present, unflushed: lsn } = rows[0] as { present: string; unflushed: string | null };
-  return { snapshot: parsePgSnapshot(present), knowledge: toKnowledge(positions), unflushed: lsn, guarded: guarded as unknown as GuardRow[] };
+  return {
+    snapshot: parsePgSnapshot(present),
+    knowledge: toKnowledge(positions),
+    unflushed: lsn,
+    guarded: guarded as unknown as GuardRow[],
+  };
 }
 
 /** Counts, up to `limit` + 1 a table, what `from` did not show. One statement over all tables. */

@@ -61,7 +61,11 @@ export async function collect(pool: Pool, self: Self, shape: TableShape): Promis
       const { rows } = await client.query<GuardRow>(guardedTables);
       const guards = toGuards(rows, self).get(shape.name) ?? [];
       await client.query(writeGuards(shape.id, raised(guards, { node: self.nodeId, epoch: self.epoch }, snapshot)));
-      await forgetRecords(client, shape, found.map(({ place }) => place));
+      await forgetRecords(
+        client,
+        shape,
+        found.map(({ place }) => place),
+      );
       const { rowCount } = await client.query(`DELETE FROM ${shape.meta} AS m WHERE m.ctid = ANY ($1::tid[])`, [
         found.map(({ place }) => place),
       ]);
@@ -108,4 +112,3 @@ export async function tombstones(pool: Pool, self: Self, shapes: readonly TableS
 function isIn({ xmax, xip }: Snapshot): string {
   return `m.xid < '${xmax}'::xid8 AND m.xid <> ALL ('{${xip.join(',')}}'::xid8[])`;
 }
-

@@ -29,7 +29,8 @@ export class Past {
   ) {
     const tables = [table];
     const others = [...positions].map(
-      ([node, position]) => [node, { cursor: { epoch: position.epoch, snapshot: comeTo(position, table) }, tables }] as const,
+      ([node, position]) =>
+        [node, { cursor: { epoch: position.epoch, snapshot: comeTo(position, table) }, tables }] as const,
     );
     const own = { [self.nodeId]: { cursor: { epoch: self.epoch, snapshot: all }, tables } };
     this.ours = { ...Object.fromEntries(others), ...own };
@@ -65,7 +66,9 @@ export class Past {
       const node = origin.slice(0, origin.lastIndexOf('~'));
       const ours = Object.hasOwn(this.ours, node) ? this.ours[node]!.cursor : null;
       const xid = ours ? ours.snapshot.xmax - 1n : 0n;
-      return ours !== null && `${node}~${ours.epoch}` === origin && knowsMade(this.theirs, { feed: origin, xid }, this.table);
+      return (
+        ours !== null && `${node}~${ours.epoch}` === origin && knowsMade(this.theirs, { feed: origin, xid }, this.table)
+      );
     });
   }
 
@@ -91,4 +94,3 @@ export async function raiseStamps(client: Pick<PoolClient, 'query'>, stamp: numb
     [stamp],
   );
 }
-
