@@ -84,7 +84,7 @@ const copy = (data: string, count = 1, table = 'public.notes'): Frame[] => [
   { type: 'copied', table, count },
 ];
 const line = (...fields: (string | number)[]) => `${fields.join('\t')}\n`;
-const good = line(now, evil, 0, '\\N', '\\N', '\\N', 'f', 7, 'theirs');
+const good = line(now, evil, 0, '\\N', '\\N', '\\N', 'f', '\\N', 5, 7, 'theirs');
 
 /** What is sent, and the status that answers it. */
 const windows: Record<string, [status: number, ...frames: Frame[]]> = {
@@ -198,6 +198,8 @@ const windows: Record<string, [status: number, ...frames: Frame[]]> = {
         fields: '{NULL,NULL}',
         siblings: '{NULL,NULL}',
         deleted: '{f,f}',
+        made_in: '{NULL,NULL}',
+        made_xid: '{5,6}',
         body: '{x,y}',
       },
       { count: 2 },
@@ -217,6 +219,8 @@ const windows: Record<string, [status: number, ...frames: Frame[]]> = {
         fields: '{NULL,NULL}',
         siblings: '{NULL,NULL}',
         deleted: '{f,f}',
+        made_in: '{NULL,NULL}',
+        made_xid: '{5,6}',
         body: '{x,y}',
       },
       { count: 2 },
@@ -236,6 +240,8 @@ const windows: Record<string, [status: number, ...frames: Frame[]]> = {
         fields: '{NULL,NULL}',
         siblings: '{NULL,NULL}',
         deleted: '{f,f}',
+        made_in: '{NULL,NULL}',
+        made_xid: '{5,6}',
         body: '{x,y}',
       },
       { count: 2 },
@@ -252,7 +258,7 @@ const windows: Record<string, [status: number, ...frames: Frame[]]> = {
   'COPY of one new row after one refused': [
     422,
     head(),
-    ...copy(good + line(now, evil, 0, '[]', '\\N', '\\N', 'f', 8, 'x'), 2),
+    ...copy(good + line(now, evil, 0, '[]', '\\N', '\\N', 'f', '\\N', 5, 8, 'x'), 2),
     end(2),
   ],
   'COPY with invalid UTF-8': [
