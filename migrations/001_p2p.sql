@@ -35,6 +35,8 @@ CREATE TABLE p2p.tracked_table (
   conflicts   bigint      NOT NULL DEFAULT 0,
   -- How many versions of a row p2p.history_<id> keeps with their images; 0: there is no such table (libs/store/src/sql/history.sql).
   max_versions integer    NOT NULL DEFAULT 0,
+  -- Of rows that cannot stand beside each other the older stands: by the rules for the table (libs/core: isOldestFirst).
+  oldest_first boolean    NOT NULL DEFAULT false,
   -- Whether the rows that were there before the history have their first entry in it.
   seeded      boolean     NOT NULL DEFAULT false,
   -- What who exchanges the table with us must know (libs/core: Guards), since deletions were forgotten here.
@@ -101,6 +103,20 @@ CREATE TABLE p2p.slot (
   slot     integer NOT NULL,
   of       integer NOT NULL,
   CHECK (slot BETWEEN 1 AND of)
+);
+
+-- Which of the processes over this database leads (libs/store/src/lease.ts). One row; by this server's clock.
+CREATE TABLE p2p.lease (
+  only_one      boolean     PRIMARY KEY DEFAULT true CHECK (only_one),
+  holder        text        COLLATE "C",
+  -- Where the other processes reach it.
+  url           text,
+  -- The connection by which it holds the lease.
+  pid           integer,
+  session_start timestamptz,
+  generation    bigint      NOT NULL DEFAULT 0,
+  taken_at      timestamptz,
+  renewed_at    timestamptz
 );
 
 -- Peers that somebody added by hand; kept across restarts.

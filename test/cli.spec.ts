@@ -80,6 +80,18 @@ describe('pgmesh', () => {
     expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/P2P_HOST.*P2P_SECRET/) as string });
   });
 
+  it('runs bootstrap nodes by the same rules, with the settings that are theirs', async () => {
+    const { out } = await pgmesh('bootstrap', '--help');
+    for (const option of ['--port', '--data-dir', '--bootstrap-lease', '--env-file', 'P2P_SECRET', '(default: 8000)']) {
+      expect(out).toContain(option);
+    }
+    expect(out).not.toContain('--tables');
+    const open = await pgmesh('bootstrap', '--host', '0.0.0.0');
+    expect(open).toMatchObject({ code: 1, err: expect.stringMatching(/P2P_HOST.*P2P_SECRET/) as string });
+    const nowhere = await pgmesh('bootstrap', '--port', '0', '--data-dir', join(root, 'package.json'));
+    expect(nowhere).toMatchObject({ code: 1, err: expect.stringMatching(/cannot be kept.*P2P_DATA_DIR/) as string });
+  });
+
   it('says that no node answers', async () => {
     const { code, err } = await pgmesh('status', '--url', 'http://127.0.0.1:9');
     expect({ code, err }).toEqual({

@@ -27,8 +27,8 @@ interface Container {
 }
 
 const variables = new Set<string>(Object.values(settings).map(({ variable }) => variable));
-/** Read by the application and by PostgreSQL's image, not by the node. */
-const others = new Set(['PRODUCT_REVIEW_SEED', 'POSTGRES_PASSWORD']);
+/** Read by the application, by PostgreSQL's image, and by the settings that name them, not by the node. */
+const others = new Set(['PRODUCT_REVIEW_SEED', 'POSTGRES_PASSWORD', 'NAMESPACE']);
 const unknownSettings = (names: readonly string[]): string[] =>
   names.filter((name) => !variables.has(name) && !others.has(name));
 
@@ -134,7 +134,7 @@ describe('docker-compose.p2p.yml', () => {
 });
 
 describe('docs/deployment.md', () => {
-  const [swarm, kubernetes] = [...read('docs/deployment.md').matchAll(/```yaml\n([\s\S]*?)```/g)].map(
+  const [swarm, kubernetes, bootstrap] = [...read('docs/deployment.md').matchAll(/```yaml\n([\s\S]*?)```/g)].map(
     ([, text]) => text!,
   );
   const documents = parseAllDocuments(kubernetes!).map((document) => {
@@ -178,14 +178,27 @@ describe('docs/deployment.md', () => {
     expect(node.ports).toEqual([{ name: 'http', containerPort: Number(port) }]);
   });
 
-  it('lists every pod as a peer, by its name in the headless service', () => {
-    const service = ofKind('Service') as unknown as { metadata: { name: string }; spec: { clusterIP: string } };
-    expect(service.spec.clusterIP).toBe('None');
+  it('leads the pods to each other by the records of the headless service', () => {
+    const service = ofKind('Service') as unknown as {
+      metadata: { name: string };
+      spec: { clusterIP: string; publishNotReadyAddresses: boolean };
+    };
+    expect(service.spec).toMatchObject({ clusterIP: 'None', publishNotReadyAddresses: true });
     expect(set.spec.serviceName).toBe(service.metadata.name);
-    const peers = node.env.find(({ name }) => name === 'P2P_PEERS')!.value!.split(',');
-    expect(peers).toHaveLength(set.spec.replicas);
-    expect(peers.every((url, i) => url === `http://${set.spec.serviceName}-${i}.${set.spec.serviceName}:8001`)).toBe(
-      true,
+    const [modes, name] = ['P2P_DISCOVERY_MODE', 'P2P_DNS_NAME'].map(
+      (variable) => node.env.find((one) => one.name === variable)!.value!,
     );
+    const inNamespace = name!.replace('$(NAMESPACE)', 'default');
+    expect(inNamespace).toBe(`${service.metadata.name}.default.svc.cluster.local:8001`);
+    expect(readConfiguration({ P2P_DISCOVERY_MODE: modes, P2P_DNS_NAME: inNamespace }).discovery).toEqual(['dns']);
+  });
+
+  it('shows a bootstrap node that uses settings that exist, and a program that the build makes', () => {
+    const { services, volumes } = parse(bootstrap!) as { services: Record<string, Service>; volumes: object };
+    const { environment, command, ports } = services.bootstrap!;
+    expect(unknownSettings(Object.keys(environment!))).toEqual([]);
+    expect(existsSync(join(root, sourceOf(command![1]!)))).toBe(true);
+    expect(ports).toEqual([`${environment!.API_PORT}:${environment!.API_PORT}`]);
+    expect(Object.keys(volumes)).toEqual(['register']);
   });
 });

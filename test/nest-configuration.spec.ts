@@ -104,8 +104,29 @@ describe('the configuration', () => {
     expect(told).not.toMatch(/hunter2|pa55word/);
   });
 
-  it('refuses what this version does not do yet instead of ignoring it', () => {
-    expect(findings({ P2P_DISCOVERY_MODE: 'mdns,dns', P2P_BOOTSTRAP_URL: 'http://b' })).toHaveLength(2);
+  it('takes several ways to find peers, and asks for what each needs', () => {
+    const both = { P2P_DISCOVERY_MODE: 'mdns, bootstrap,dns' };
+    expect(findings(both)).toEqual([
+      expect.stringMatching(/names bootstrap, and P2P_BOOTSTRAP_URL is not set/),
+      expect.stringMatching(/names dns, and P2P_DNS_NAME is not set/),
+    ]);
+    const needs = {
+      P2P_BOOTSTRAP_URL: 'https://a.example.com, http://b.example.com:8000',
+      P2P_DNS_NAME: 'shop.local:8001',
+    };
+    expect(readConfiguration({ ...both, ...needs })).toMatchObject({
+      discovery: ['mdns', 'bootstrap', 'dns'],
+      bootstrapUrl: ['https://a.example.com', 'http://b.example.com:8000'],
+      dnsName: 'shop.local:8001',
+    });
+    expect(findings({ P2P_DISCOVERY_MODE: 'telepathy' })).toEqual([
+      expect.stringMatching(/one or more of mdns, bootstrap/),
+    ]);
+    for (const P2P_DNS_NAME of ['10.0.0.1', 'shop:0', '_http._tcp.shop:8001', '_ldap.shop', 'http://shop', 'a b']) {
+      expect(findings({ P2P_DNS_NAME })).toEqual([expect.stringMatching(/is no name to look up/)]);
+    }
+    expect(findings({ P2P_DNS_SERVERS: '10.0.0.53, [::1]:53,dns.example.com' })).toHaveLength(1);
+    expect(readConfiguration({ P2P_DNS_SERVERS: '10.0.0.53:5353, [::1]:53, ::1' }).dnsServers).toHaveLength(3);
   });
 
   it('names each entry of P2P_MAX_VERSIONS that cannot be used', () => {

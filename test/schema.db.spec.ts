@@ -98,11 +98,12 @@ describe('The look at tables before they are shared', () => {
     ]);
   });
 
-  it('names the grant that a role without superuser rights needs, and works with it', async () => {
+  it('names the grants that a role without superuser rights needs, and works with them', async () => {
     await using db = await createDatabase();
     const role = `r_${db.name}`;
     await db.pool.query(`CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT CREATE ON DATABASE ${db.name} TO ${role};
-      GRANT CREATE ON SCHEMA public TO ${role}; SET ROLE ${role}; CREATE TABLE t (a int PRIMARY KEY); RESET ROLE`);
+      GRANT CREATE ON SCHEMA public TO ${role}; CREATE TYPE mood AS ENUM ('good'); CREATE DOMAIN moody AS mood;
+      SET ROLE ${role}; CREATE TABLE t (a int PRIMARY KEY, m moody); RESET ROLE; REVOKE USAGE ON TYPE mood FROM PUBLIC`);
     const url = new URL(db.url);
     url.username = role;
     url.password = 'x';
@@ -110,6 +111,8 @@ describe('The look at tables before they are shared', () => {
     try {
       await expect(open()).rejects.toThrow(`GRANT SET ON PARAMETER session_replication_role TO "${role}"`);
       await db.pool.query(`GRANT SET ON PARAMETER session_replication_role TO ${role}`);
+      await expect(open()).rejects.toThrow('GRANT USAGE ON TYPE public.mood TO');
+      await db.pool.query(`GRANT USAGE ON TYPE mood TO ${role}`);
       const store = await open();
       await db.pool.query('INSERT INTO t VALUES (1)');
       expect(await db.sql('SELECT key1 FROM p2p.meta_1')).toEqual([{ key1: 1 }]);

@@ -66,6 +66,32 @@ describe('a full mesh of three', () => {
     await eventually('they agree', () => [a, b].every(({ mesh }) => mesh.status().peers[0]!.rules_differ.length === 0));
   });
 
+  it('that keep out different rows say so, both of them, once per change, and cease when they no longer do', async () => {
+    await using a = await TestNode.start(new MemoryStore('a', tables), slow);
+    await using b = await TestNode.start(new MemoryStore('b', tables), slow);
+    const told = (node: TestNode) =>
+      node.events.flatMap((event) => (event.type === 'constraints_differ' ? [event.differences] : []));
+    a.store.constrain('public.items', 'UNIQUE (value)', 'CHECK ((value <> 1))');
+    b.store.constrain('public.items', 'CHECK ((value <> 1))');
+    fullMesh(a, b);
+    await allLive(a, b);
+    const remedy = 'On b: ALTER TABLE public.items ADD UNIQUE (value); Or drop on one what the other lacks.';
+    const difference = { table: 'public.items', ours: ['UNIQUE (value)'], theirs: [], remedy };
+    const mirrored = { ...difference, ours: [], theirs: ['UNIQUE (value)'] };
+    await eventually('both have said so', () => told(a).length === 1 && told(b).length === 1);
+    expect(a.mesh.status().peers[0]!.constraints_differ).toEqual([difference]);
+    expect(b.mesh.status().peers[0]!.constraints_differ).toEqual([mirrored]);
+    // Not the interval, but the change itself makes them greet.
+    b.store.constrain('public.items', 'UNIQUE (value)', 'NOT NULL value', 'CHECK ((value <> 1))');
+    await eventually('both have heard', () => told(a).length === 2 && told(b).length === 2);
+    expect(told(a)[1]).toMatchObject([{ ours: [], theirs: ['NOT NULL value'] }]);
+    b.store.constrain('public.items', 'CHECK ((value <> 1))', 'UNIQUE (value)');
+    await eventually('they agree', () => told(a).length === 3 && told(b).length === 3);
+    expect([told(a)[2], told(b)[2]]).toEqual([[], []]);
+    expect([a, b].flatMap(({ mesh }) => mesh.status().peers[0]!.constraints_differ)).toEqual([]);
+    expect([a, b].flatMap(({ mesh }) => mesh.status().peers[0]!.paused_tables)).toEqual([]);
+  });
+
   it('tells in its status how far a push has brought it', async () => {
     await using a = await TestNode.start(new MemoryStore('a', tables), slow);
     await using b = await TestNode.start(new MemoryStore('b', tables), slow);
@@ -373,7 +399,7 @@ describe('refusals', () => {
     a.peers.add(twin.url);
     a.peers.add(other.url);
     await eventually('both are refused', () => a.mesh.status().peers.every(({ state }) => state === 'paused'));
-    expect(a.mesh.status().peers.map(({ last_error }) => last_error?.code)).toEqual(['other_node', 'forbidden']);
+    expect(a.mesh.status().peers.map(({ last_error }) => last_error?.code)).toEqual(['other_node', 'other_room']);
     await expect(a.mesh.exchange.hello({ protocol: 1 })).rejects.toMatchObject({ code: 'bad_request' });
   });
 });

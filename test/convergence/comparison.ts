@@ -1,6 +1,6 @@
 import type { Model, Table } from './model';
 import { keyText } from './rows';
-import type { Site } from './site';
+import type { Site } from '../support/site';
 
 /** Settings under which values are printed, the same on both sites. */
 const printing = `SET extra_float_digits = 1; SET "DateStyle" = 'ISO,YMD'; SET "TimeZone" = 'UTC'; SET "IntervalStyle" = 'postgres'; SET bytea_output = 'hex'`;

@@ -1,25 +1,28 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { brokenReferences, contents, differences, lost, torn } from './comparison';
 import { fill, separateKeys, type Tally, write } from './load';
 import { readModel } from './model';
-import { Site } from './site';
+import { Site } from '../support/site';
 
 /** `PGMESH_SEED` repeats a run's choices; `PGMESH_SOAK_SECONDS` goes on for longer, with a round of failures every 15 s. */
 const seed = Number(process.env.PGMESH_SEED ?? Date.now() % 1_000_000);
 const seconds = Number(process.env.PGMESH_SOAK_SECONDS ?? 12);
 const writers = 3;
+const schema = ['schema.sql', 'ledger.sql'].map((file) => readFileSync(join(__dirname, file), 'utf8')).join('');
 
 it(
   `two databases that are written to all the time become the same, whatever is killed (seed ${seed})`,
   async () => {
-    await using a = await Site.start('a');
-    await using b = await Site.start('b');
+    await using a = await Site.start('a', schema);
+    await using b = await Site.start('b', schema);
     const sites = [a, b] as const;
     const model = await readModel(a.pool);
     expect(model.tables.size).toBeGreaterThan(30);
     await Promise.all(sites.map((site) => separateKeys(site)));
     await Promise.all(sites.map((site) => fill(site, model, seed)));
-    await Promise.all([a.startNode(b), b.startNode(a)]);
+    await Promise.all([a.startNode([b.url]), b.startNode([a.url])]);
 
     // Load.
     const stop = new AbortController();
@@ -39,17 +42,17 @@ it(
       await sleep(moment * 2);
       await a.killNode();
       await sleep(moment);
-      await a.startNode(b);
+      await a.startNode([b.url]);
       await sleep(moment);
       await b.killNode();
       await sleep(moment);
-      await b.startNode(a);
+      await b.startNode([a.url]);
       await sleep(moment);
       await b.crashServer(moment / 2);
       await sleep(moment * 2);
       await Promise.all([a.killNode(), b.killNode()]);
       await sleep(moment / 2);
-      await Promise.all([a.startNode(b), b.startNode(a)]);
+      await Promise.all([a.startNode([b.url]), b.startNode([a.url])]);
       await sleep(moment);
     }
     stop.abort();

@@ -3,8 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Model } from './model';
 import { Random } from './random';
 import { insertion, meetingPlaces, type Owner, RowMaker } from './rows';
-import type { Site } from './site';
+import type { Site as AnySite } from '../support/site';
 import { type Inserted, Writer } from './writer';
+
+type Site = AnySite<'a' | 'b'>;
 
 /** Rows of each table before the nodes know of each other: the same on both sites, then each its own. */
 export async function fill(site: Site, model: Model, seed: number): Promise<void> {

@@ -27,6 +27,18 @@ TABLE copy_notes
   matched boolean NOT NULL
   PRIMARY KEY (node, table_id)
 
+TABLE lease
+  only_one boolean NOT NULL DEFAULT true
+  holder text
+  url text
+  pid integer
+  session_start timestamp with time zone
+  generation bigint NOT NULL DEFAULT 0
+  taken_at timestamp with time zone
+  renewed_at timestamp with time zone
+  CHECK (only_one)
+  PRIMARY KEY (only_one)
+
 TABLE member
   node_id text NOT NULL
   epoch text NOT NULL
@@ -152,6 +164,7 @@ TABLE tracked_table
   backfilled boolean NOT NULL DEFAULT false
   conflicts bigint NOT NULL DEFAULT 0
   max_versions integer NOT NULL DEFAULT 0
+  oldest_first boolean NOT NULL DEFAULT false
   seeded boolean NOT NULL DEFAULT false
   guards jsonb NOT NULL DEFAULT '[]'::jsonb
   tracked_at timestamp with time zone NOT NULL DEFAULT now()
@@ -173,6 +186,8 @@ CREATE INDEX conflict_updated_at_idx ON p2p.conflict USING btree (updated_at)
 CREATE INDEX copied_key_node_table_id_key_digest_idx ON p2p.copied_key USING btree (node, table_id, p2p.key_digest(key))
 
 CREATE UNIQUE INDEX copy_notes_pkey ON p2p.copy_notes USING btree (node, table_id)
+
+CREATE UNIQUE INDEX lease_pkey ON p2p.lease USING btree (only_one)
 
 CREATE UNIQUE INDEX member_pkey ON p2p.member USING btree (node_id)
 

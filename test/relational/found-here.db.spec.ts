@@ -130,4 +130,19 @@ describe('Faults that generated relational histories have found', () => {
         expect(reasons).toEqual([{ reason: 'refused' }, { reason: 'key' }]);
       },
     ));
+
+  it('siblings of a key whose collation ignores case are of one row, however each of them writes it', () =>
+    withNodes(
+      `CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+       CREATE TABLE t (id text COLLATE nocase PRIMARY KEY, n int)`,
+      'merge-fields',
+      async (a, b, c) => {
+        await a.sql(`INSERT INTO t VALUES ('ann', 1)`);
+        await b.sql(`INSERT INTO t VALUES ('ANN', 2)`);
+        await pull(a, b);
+        await pull(b, c);
+        await together(a, b, c);
+        expect(await c.sql('SELECT id, n FROM t')).toEqual([{ id: 'ANN', n: 2 }]);
+      },
+    ));
 });

@@ -1,9 +1,10 @@
+import { setTimeout } from 'node:timers/promises';
 import { Random } from '../convergence/random';
 import { pull } from '../support/store-node';
 import { generateHistory, type Step } from './history';
-import type { Schema } from './schema';
+import { ruledBy, type Schema } from './schema';
 import { generateSchema } from './schema-generator';
-import { Site, type Written } from './site';
+import { type Engine, Site, type Written } from './site';
 import { readState } from './state';
 import { verifyRule, verifyTogether } from './verify';
 
@@ -14,12 +15,17 @@ const rounds = 12;
 
 /** Three nodes that go from history to history. */
 export class World implements AsyncDisposable {
-  private schema: { readonly seed: number; readonly schema: Schema } | null = null;
+  private seed: number | null = null;
+  private schema: Schema | null = null;
 
-  private constructor(private readonly sites: readonly Site[]) {}
+  /** @param patience milliseconds to wait for what a node does by itself */
+  private constructor(
+    private readonly sites: readonly Site[],
+    private readonly patience: number,
+  ) {}
 
-  static async create(): Promise<World> {
-    return new World(await Promise.all(['a', 'b', 'c'].map((id) => Site.create(id))));
+  static async create(engine?: Engine, patience = 120_000): Promise<World> {
+    return new World(await Promise.all(['a', 'b', 'c'].map((id) => Site.create(id, engine))), patience);
   }
 
   /** What is wrong after the history of a seed; null when nothing is. */
@@ -32,12 +38,18 @@ export class World implements AsyncDisposable {
 
   async schemaOf(seed: number): Promise<Schema> {
     const of = Math.floor(seed / perSchema);
-    if (this.schema?.seed === of) return this.schema.schema;
+    if (this.schema === null || this.seed !== of) await this.makeTables(generateSchema(new Random(of)));
+    this.seed = of;
+    return this.schema!;
+  }
+
+  /** Unless they are there. */
+  async makeTables(schema: Schema): Promise<void> {
+    if (this.schema === schema) return;
     this.schema = null;
-    const schema = generateSchema(new Random(of));
+    this.seed = null;
     await Promise.all(this.sites.map((site, place) => site.take(schema, place)));
-    this.schema = { seed: of, schema };
-    return schema;
+    this.schema = schema;
   }
 
   /** Plays the steps from nothing, brings the nodes together, and says what is wrong then, or on the way. */
@@ -47,18 +59,20 @@ export class World implements AsyncDisposable {
     const acknowledged: Written[] = [];
     try {
       for (const step of steps) {
-        const problems = await this.take(schema, step, acknowledged);
+        const problems = await this.take(step, acknowledged);
         if (problems.length > 0) return problems.map((problem) => `${problem} (after ${JSON.stringify(step)})`);
       }
+      const last = steps.reduce((ruled, step) => (step.do === 'rule' ? ruledBy(ruled, step.change) : ruled), schema);
+      for (const site of sites) await site.follow(last);
       await this.heal();
-      const problems = await this.verify(schema, acknowledged);
+      const problems = await this.verify(last, acknowledged);
       return [...problems, ...sites.flatMap(({ id, errors }) => errors.map((error) => `${id}: ${error.stack}`))];
     } catch (error) {
       return [`${(error as Error).stack} ${JSON.stringify(error)}`];
     }
   }
 
-  private async take(schema: Schema, step: Step, acknowledged: Written[]): Promise<string[]> {
+  private async take(step: Step, acknowledged: Written[]): Promise<string[]> {
     const { sites } = this;
     switch (step.do) {
       case 'write':
@@ -70,11 +84,25 @@ export class World implements AsyncDisposable {
       case 'decide':
         await sites[step.node]!.decide(step.nth, step.n);
         return [];
-      case 'settle': {
-        const site = sites[step.node]!;
-        await site.store.settleParked();
-        return verifyRule(site.id, schema, await readState(site, schema));
-      }
+      case 'rule':
+        await sites[step.node]!.change(step.change);
+        return [];
+      case 'settle':
+        await sites[step.node]!.store.settleParked();
+        return [];
+      case 'wait':
+        return this.waitForRule(sites[step.node]!);
+      case 'check':
+        return follows(sites[step.node]!);
+    }
+  }
+
+  private async waitForRule(site: Site): Promise<string[]> {
+    await site.store.keepUp();
+    for (const until = performance.now() + this.patience; ;) {
+      const problems = await follows(site);
+      if (problems.length === 0 || performance.now() > until) return problems;
+      await setTimeout(50);
     }
   }
 
@@ -96,6 +124,11 @@ export class World implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const site of this.sites) await site[Symbol.asyncDispose]();
   }
+}
+
+/** How what a node shows differs from the rule, as it is in force there. */
+async function follows(site: Site): Promise<string[]> {
+  return verifyRule(site.id, site.schema, await readState(site, site.schema));
 }
 
 export interface Failure {

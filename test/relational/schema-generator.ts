@@ -1,37 +1,18 @@
 import type { Random } from '../convergence/random';
-import {
-  canonical,
-  type Column,
-  type ColumnType,
-  type Condition,
-  type KeyRule,
-  type Part,
-  type ReferenceRule,
-  type Row,
-  type Schema,
-  type Table,
-} from './schema';
+import { check, guard, int } from './conditions';
+import { makeKey, ofPartition } from './key-kinds';
+import { partitioned } from './partitions';
+import type { Column, ColumnType, Part, Partition, ReferenceRule, RuleChange, Schema, Strategy, Table } from './schema';
+import { domains, isSet } from './values';
 
-/** Few values, so that rows meet. */
-export const domains: Readonly<Record<ColumnType, readonly string[]>> = {
-  int: ['1', '2', '3', '4'],
-  numeric: ['1', '1.0', '2', '2.00', '3'],
-  uuid: [1, 2, 3].map((digit) => `0000000${digit}-0000-4000-8000-000000000000`),
-  text: ['a', 'b', 'A', 'c'],
-};
-
-const types: readonly ColumnType[] = ['int', 'int', 'numeric', 'uuid', 'text'];
+const types: readonly ColumnType[] = ['int', 'int', 'int', 'numeric', 'uuid', 'text', 'text', 'nocase', 'citext'];
 
 type Draft = { -readonly [Name in keyof Table]: Table[Name] extends readonly (infer Of)[] ? Of[] : Table[Name] };
 
 /** Tables with constraints of all kinds, the same for the same numbers. */
 export function generateSchema(random: Random): Schema {
   const tables = random.times(2, 4, () => 0).map((_, i) => draft(random, `t${i + 1}`));
-  for (const table of tables) {
-    for (const [i, make] of random.times(0, 2, () => random.pick(keyKinds)).entries()) {
-      table.keys.push(make(random, table, `${table.name}_key${i + 1}`));
-    }
-  }
+  for (const table of tables) addKeys(random, table);
   const count = random.between(tables.length - 1, tables.length + 2);
   for (let i = 0; i < count; i++) {
     const child = random.pick(tables);
@@ -42,6 +23,7 @@ export function generateSchema(random: Random): Schema {
     tables,
     skew: [0, 0, random.chance(0.4) ? 5_000_000 : 0],
     priority: random.times(3, 3, () => random.between(0, 1)),
+    grain: random.chance(0.3) ? 2_000_000 : 1,
   };
 }
 
@@ -51,145 +33,96 @@ function draft(random: Random, name: string): Draft {
     type,
     notNull,
     preset: random.chance(0.15) ? random.pick(domains[type]) : null,
+    domain: random.chance(0.15),
   });
-  const key = random.chance(0.25) ? ['k1', 'k2'] : ['k1'];
+  const key = random.chance(0.3) ? ['k1', 'k2'] : ['k1'];
   const columns = [
-    ...key.map((of) => ({ ...column(of, random.pick(types), true), preset: null })),
+    ...key.map((of) => numbered(random, { ...column(of, random.pick(types), true), preset: null })),
     column('n', 'int', random.chance(0.2)),
     column('m', 'int'),
     column('t', 'text', random.chance(0.1)),
     ...(random.chance(0.3) ? [column('x', random.pick(types))] : []),
+    ...(random.chance(0.25) ? [computed(random)] : []),
+    ...(random.chance(0.15)
+      ? [{ ...column('i', 'int', true), preset: null, domain: false, identity: 'ALWAYS' as const }]
+      : []),
   ];
-  const strategy = random.chance(0.65)
-    ? 'last-write-wins'
-    : random.pick(['merge-fields', 'merge-fields', 'first-write-wins', 'node-priority'] as const);
-  return { name, columns, key, keys: [], references: [], checks: random.times(0, 1, () => check(random)), strategy };
-}
-
-const int = (row: Row, name: string) => (row[name] == null ? null : Number(row[name]));
-const compare = (a: number | null, b: number | null, holds: (a: number, b: number) => boolean) =>
-  a === null || b === null ? null : holds(a, b);
-
-function check(random: Random): Condition {
-  return random.pick<Condition>([
-    { sql: 'n < 4', holds: (row) => compare(int(row, 'n'), 4, (a, b) => a < b) },
-    { sql: 'n <> m', holds: (row) => compare(int(row, 'n'), int(row, 'm'), (a, b) => a !== b) },
-    { sql: 'n <= m', holds: (row) => compare(int(row, 'n'), int(row, 'm'), (a, b) => a <= b) },
-    { sql: 'n IS NOT NULL OR t IS NOT NULL', holds: (row) => row.n !== null || row.t !== null },
-  ]);
-}
-
-const part = ({ name, type }: Column): Part => ({ sql: name, of: (row) => canonical(type, row[name] ?? null) });
-
-const expressions: readonly Part[] = [
-  { sql: '(n / 2)', of: (row) => mapped(int(row, 'n'), (n) => String(Math.trunc(n / 2))) },
-  { sql: '(n % 2)', of: (row) => mapped(int(row, 'n'), (n) => String(n % 2)) },
-  { sql: 'coalesce(n, m)', of: (row) => row.n ?? row.m ?? null },
-  { sql: '(n IS NULL)', of: (row) => String(row.n === null) },
-  { sql: 'lower(t)', of: (row) => row.t?.toLowerCase() ?? null },
-];
-
-const mapped = (value: number | null, map: (value: number) => string) => (value === null ? null : map(value));
-
-const predicates: readonly Condition[] = [
-  { sql: 'm > 1', holds: (row) => compare(int(row, 'm'), 1, (a, b) => a > b) },
-  { sql: 't IS NOT NULL', holds: (row) => row.t !== null },
-  { sql: 'n <> m', holds: (row) => compare(int(row, 'n'), int(row, 'm'), (a, b) => a !== b) },
-];
-
-function keyRule(
-  name: string,
-  ddl: string,
-  parts: readonly Part[],
-  rest: { predicate?: Condition; nullsEqual?: boolean; referable?: readonly string[] } = {},
-): KeyRule {
-  const { predicate, nullsEqual = false, referable = null } = rest;
-  const isAbout = (row: Row) => predicate === undefined || predicate.holds(row) === true;
-  const equal = (a: string | null, b: string | null) => (a === null || b === null ? nullsEqual && a === b : a === b);
   return {
     name,
-    ddl,
-    referable,
-    collide: (a, b) => isAbout(a) && isAbout(b) && parts.every(({ of }) => equal(of(a), of(b))),
-    takes: () => true,
+    columns,
+    key,
+    keys: [],
+    references: [],
+    checks: random.times(0, 1, () => check(random)),
+    guards: random.chance(0.25) ? [guard(random)] : [],
+    partitioning: random.chance(0.3) ? partitioned(random, name, columns[random.between(0, key.length - 1)]!) : null,
+    strategy: strategy(random),
   };
 }
 
-type KeyKind = (random: Random, table: Draft, name: string) => KeyRule;
+function strategy(random: Random): Strategy {
+  if (random.chance(0.5)) return 'last-write-wins';
+  return random.pick(['merge-fields', 'merge-fields', 'first-write-wins', 'first-write-wins', 'node-priority']);
+}
 
-const somePlain = (random: Random, { columns }: Draft, low = 1) =>
-  shuffled(random, columns).slice(0, random.between(low, 2));
+/** Some table's conflicts are decided otherwise. */
+export function ruleChange(random: Random, { tables }: Schema): RuleChange {
+  return { table: random.pick(tables).name, strategy: strategy(random) };
+}
 
-const unique: KeyKind = (random, table, name) => {
-  const columns = somePlain(random, table);
-  const names = columns.map((column) => column.name);
-  const nullsEqual = random.chance(0.3);
-  const ddl = `ALTER TABLE ${table.name} ADD CONSTRAINT ${name} UNIQUE ${nullsEqual ? 'NULLS NOT DISTINCT ' : ''}(${names.join(', ')})`;
-  return keyRule(name, ddl, columns.map(part), { nullsEqual, referable: names });
-};
+/** A key that numbers itself, unless it is given. */
+function numbered(random: Random, column: Column): Column {
+  return column.type === 'int' && !column.domain && random.chance(0.25)
+    ? { ...column, identity: 'BY DEFAULT' }
+    : column;
+}
 
-const deferrable: KeyKind = (random, table, name) => {
-  const columns = somePlain(random, table);
-  const when = random.pick(['DEFERRED', 'IMMEDIATE']);
-  const ddl = `ALTER TABLE ${table.name} ADD CONSTRAINT ${name} UNIQUE (${columns.map((column) => column.name).join(', ')}) DEFERRABLE INITIALLY ${when}`;
-  return keyRule(name, ddl, columns.map(part));
-};
-
-const partial: KeyKind = (random, table, name) => {
-  const columns = somePlain(random, table);
-  const predicate = random.pick(predicates);
-  const ddl = `CREATE UNIQUE INDEX ${name} ON ${table.name} (${columns.map((column) => column.name).join(', ')}) WHERE ${predicate.sql}`;
-  return keyRule(name, ddl, columns.map(part), { predicate });
-};
-
-const overExpression: KeyKind = (random, table, name) => {
-  const plain = random.chance(0.4) ? somePlain(random, table).slice(0, 1).map(part) : [];
-  const parts = [random.pick(expressions), ...plain];
-  const nullsEqual = random.chance(0.2);
-  const ddl = `CREATE UNIQUE INDEX ${name} ON ${table.name} (${parts.map(({ sql }) => sql).join(', ')})${nullsEqual ? ' NULLS NOT DISTINCT' : ''}`;
-  return keyRule(name, ddl, parts, { nullsEqual });
-};
-
-const equalExclusion: KeyKind = (random, table, name) => {
-  const columns = somePlain(random, table);
-  const late = random.chance(0.3) ? ' DEFERRABLE INITIALLY DEFERRED' : '';
-  const ddl = `ALTER TABLE ${table.name} ADD CONSTRAINT ${name} EXCLUDE USING btree (${columns.map((column) => `${column.name} WITH =`).join(', ')})${late}`;
-  return keyRule(name, ddl, columns.map(part));
-};
-
-/** Ranges from n to m; one that ends before it begins raises. */
-const rangeExclusion: KeyKind = (random, table, name) => {
-  const predicate = random.chance(0.3) ? random.pick(predicates) : undefined;
-  const late = random.chance(0.3) ? ' DEFERRABLE' : '';
-  const where = predicate ? ` WHERE (${predicate.sql})` : '';
-  const ddl = `ALTER TABLE ${table.name} ADD CONSTRAINT ${name} EXCLUDE USING gist (int4range(n, m) WITH &&)${where}${late}`;
-  const isAbout = (row: Row) => predicate === undefined || predicate.holds(row) === true;
-  const low = (row: Row) => int(row, 'n') ?? -Infinity;
-  const high = (row: Row) => int(row, 'm') ?? Infinity;
-  return {
-    name,
-    ddl,
-    referable: null,
-    collide: (a, b) => isAbout(a) && isAbout(b) && Math.max(low(a), low(b)) < Math.min(high(a), high(b)),
-    takes: (row) => !isAbout(row) || low(row) <= high(row),
-  };
-};
-
-const keyKinds: readonly KeyKind[] = [
-  unique,
-  unique,
-  unique,
-  deferrable,
-  partial,
-  overExpression,
-  equalExclusion,
-  rangeExclusion,
+const computations: readonly (Part & { readonly type: ColumnType })[] = [
+  { type: 'int', sql: 'n % 3', of: (row) => (row.n == null ? null : String(Number(row.n) % 3)) },
+  { type: 'text', sql: 'lower(t)', of: (row) => row.t?.toLowerCase() ?? null },
+  {
+    type: 'int',
+    sql: 'coalesce(n, 0) + coalesce(m, 0)',
+    of: (row) => String((int(row, 'n') ?? 0) + (int(row, 'm') ?? 0)),
+  },
 ];
+
+function computed(random: Random): Column {
+  const { type, sql, of } = random.pick(computations);
+  return { name: 'g', type, notNull: false, preset: null, generated: { sql, of } };
+}
+
+function addKeys(random: Random, table: Draft): void {
+  const { name, columns, partitioning } = table;
+  const within = columns.find((column) => column.name === partitioning?.column) ?? null;
+  // Where the older row stands, there is something to stand for.
+  const least = table.strategy === 'first-write-wins' ? 1 : 0;
+  for (const i of random.times(least, 2, () => 0).keys()) {
+    const ident = `${name}_key${i + 1}`;
+    const own = aPartition(random, table, 0.35);
+    table.keys.push(
+      own
+        ? ofPartition(own, makeKey(random, { relation: own.name, columns, within: null }, ident))
+        : makeKey(random, { relation: name, columns, within }, ident),
+    );
+  }
+}
+
+/** Now and then, one whose rows we can tell. */
+function aPartition(random: Random, { partitioning }: Draft, share: number): Partition | undefined {
+  const known = (partitioning?.partitions ?? []).filter(({ takes }) => takes !== null);
+  return known.length > 0 && random.chance(share) ? random.pick(known) : undefined;
+}
 
 /** New columns for the reference, or such as are there. */
 function reference(random: Random, child: Draft, parent: Draft, name: string): ReferenceRule {
-  const targets = [parent.key, ...parent.keys.flatMap(({ referable }) => (referable ? [referable] : []))];
-  const parentColumns = random.chance(0.6) ? parent.key : random.pick(targets);
+  const unique = parent.keys.filter(({ referable }) => referable !== null);
+  const to = aPartition(random, parent, 0.15);
+  const over = random.chance(0.6)
+    ? undefined
+    : random.pick([undefined, ...unique.filter((key) => !to || key.partition === to)]);
+  const target = over?.partition ?? to;
+  const parentColumns = over?.referable ?? parent.key;
   const columns = parentColumns.map((of, i) => {
     const { type: referred } = parent.columns.find((column) => column.name === of)!;
     const type = referred === 'numeric' && random.chance(0.3) ? 'int' : referred;
@@ -200,24 +133,27 @@ function reference(random: Random, child: Draft, parent: Draft, name: string): R
       type,
       notNull: random.chance(0.15),
       preset: random.chance(0.3) ? random.pick(domains[type]) : null,
+      domain: random.chance(0.1),
     };
     child.columns.push(added);
     return added.name;
   });
-  const full = random.chance(0.25);
-  const actions = ['NO ACTION', 'RESTRICT', 'CASCADE', 'CASCADE', 'SET NULL', 'SET DEFAULT'];
-  const late = random.pick(['', '', ' DEFERRABLE', ' DEFERRABLE INITIALLY DEFERRED']);
-  const distinct = new Set(columns).size === columns.length ? columns : [columns[0]!];
-  const of = distinct.length === columns.length ? parentColumns : null;
   // One column cannot stand for two: such a reference is made anew, of columns of its own.
-  if (of === null) return reference(random, child, parent, name);
-  const ddl = `ALTER TABLE ${child.name} ADD CONSTRAINT ${name} FOREIGN KEY (${columns.join(', ')}) REFERENCES ${parent.name} (${of.join(', ')})${
+  if (new Set(columns).size < columns.length) return reference(random, child, parent, name);
+  const full = random.chance(0.25);
+  const from = aPartition(random, child, 0.15);
+  const late = random.pick(['', '', ' DEFERRABLE', ' DEFERRABLE INITIALLY DEFERRED']);
+  const ddl = `ALTER TABLE ${from?.name ?? child.name} ADD CONSTRAINT ${name} FOREIGN KEY (${columns.join(', ')}) REFERENCES ${target?.name ?? parent.name} (${parentColumns.join(', ')})${
     full ? ' MATCH FULL' : ''
-  } ON DELETE ${random.pick(actions)} ON UPDATE ${random.pick(actions)}${late}`;
-  return { name, ddl, columns, parent: parent.name, parentColumns: of, full };
+  }${actions(random, child, columns)}${late}`;
+  return { name, ddl, columns, parent: parent.name, parentColumns, full, from, to: target };
 }
 
-function shuffled<T>(random: Random, all: readonly T[]): T[] {
-  const left = [...all];
-  return all.map(() => left.splice(random.between(0, left.length - 1), 1)[0]!);
+function actions(random: Random, child: Draft, columns: readonly string[]): string {
+  const some = columns.filter((of) => isSet(child.columns.find(({ name }) => name === of)!));
+  const all = ['NO ACTION', 'RESTRICT', 'CASCADE', 'CASCADE', 'SET NULL', 'SET DEFAULT'];
+  if (some.length < columns.length) return ` ON DELETE ${random.pick(['NO ACTION', 'RESTRICT', 'CASCADE'])}`;
+  const onDelete = random.pick(all);
+  const part = onDelete.startsWith('SET') && random.chance(0.4) ? ` (${random.pick(some)})` : '';
+  return ` ON DELETE ${onDelete}${part} ON UPDATE ${random.pick(all)}`;
 }

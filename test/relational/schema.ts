@@ -1,13 +1,20 @@
 /** A row as PostgreSQL prints it: column → text. */
 export type Row = Readonly<Record<string, string | null>>;
 
-export type ColumnType = 'int' | 'numeric' | 'uuid' | 'text';
+/** `nocase` is text of a collation for which a is A; citext is the type for it. */
+export type ColumnType = 'int' | 'numeric' | 'uuid' | 'text' | 'nocase' | 'citext';
 
 export interface Column {
   readonly name: string;
   readonly type: ColumnType;
   readonly notNull: boolean;
   readonly preset: string | null;
+  /** Of a domain over the type. */
+  readonly domain?: boolean;
+  /** GENERATED … AS IDENTITY: what nobody sets, or what is left out now and then. */
+  readonly identity?: 'ALWAYS' | 'BY DEFAULT';
+  /** GENERATED ALWAYS AS (…) STORED: never sent. */
+  readonly generated?: Part;
 }
 
 /** What a key compares: a column or an expression, in SQL and in JavaScript. */
@@ -28,6 +35,8 @@ export interface KeyRule {
   readonly ddl: string;
   /** The columns of a plain unique constraint that references may name; null for all others. */
   readonly referable: readonly string[] | null;
+  /** The partition whose own it is. */
+  readonly partition?: Partition;
   /** Whether two rows cannot stand beside each other. */
   readonly collide: (a: Row, b: Row) => boolean;
   /** Whether a row can have the key at all: a range may raise. */
@@ -41,6 +50,38 @@ export interface ReferenceRule {
   readonly parent: string;
   readonly parentColumns: readonly string[];
   readonly full: boolean;
+  /** The partitions that it is about, where it is not about all rows. */
+  readonly from?: Partition;
+  readonly to?: Partition;
+}
+
+export interface Partition {
+  readonly name: string;
+  readonly bounds: string;
+  /** Unknown of partitions by hash, which have no constraints of their own here. */
+  readonly takes: ((row: Row) => boolean) | null;
+}
+
+export interface Partitioning {
+  readonly by: 'LIST' | 'RANGE' | 'HASH';
+  /** Of the primary key. */
+  readonly column: string;
+  readonly partitions: readonly Partition[];
+}
+
+/** A trigger that raises for rows of which its condition does not hold. */
+export interface Guard extends Condition {
+  /** It sees rows that others have written, too. */
+  readonly always: boolean;
+  readonly when: 'BEFORE' | 'AFTER' | 'DEFERRED';
+}
+
+export type Strategy = 'last-write-wins' | 'first-write-wins' | 'node-priority' | 'merge-fields';
+
+/** How a table's conflicts are decided from now on. */
+export interface RuleChange {
+  readonly table: string;
+  readonly strategy: Strategy;
 }
 
 export interface Table {
@@ -50,7 +91,9 @@ export interface Table {
   readonly keys: readonly KeyRule[];
   readonly references: readonly ReferenceRule[];
   readonly checks: readonly Condition[];
-  readonly strategy: 'last-write-wins' | 'first-write-wins' | 'node-priority' | 'merge-fields';
+  readonly guards: readonly Guard[];
+  readonly partitioning: Partitioning | null;
+  readonly strategy: Strategy;
 }
 
 export interface Schema {
@@ -58,26 +101,16 @@ export interface Schema {
   /** By how many microseconds the clock of each node is ahead. */
   readonly skew: readonly number[];
   readonly priority: readonly number[];
+  /** Microseconds from one stamp that the clocks show to the next: writes of several nodes may have one stamp. */
+  readonly grain: number;
+}
+
+/** The schema once a rule is another. */
+export function ruledBy(schema: Schema, { table, strategy }: RuleChange): Schema {
+  return { ...schema, tables: schema.tables.map((one) => (one.name === table ? { ...one, strategy } : one)) };
 }
 
 export const tableOf = ({ tables }: Schema, name: string) => tables.find((table) => table.name === name)!;
-
-/** The tables first, then their keys, then their references: those may go in circles. */
-export function ddlOf({ tables }: Schema): string {
-  const created = tables.map(({ name, columns, key, checks }) => {
-    const listed = columns.map(
-      (column) =>
-        `${column.name} ${column.type}${column.notNull ? ' NOT NULL' : ''}${column.preset === null ? '' : ` DEFAULT ${literal(column.preset)}`}`,
-    );
-    const conditions = checks.map(({ sql }) => `CHECK (${sql})`);
-    return `CREATE TABLE ${name} (${[...listed, `PRIMARY KEY (${key.join(', ')})`, ...conditions].join(', ')})`;
-  });
-  return [
-    ...created,
-    ...tables.flatMap(({ keys }) => keys.map(({ ddl }) => ddl)),
-    ...tables.flatMap(({ references }) => references.map(({ ddl }) => ddl)),
-  ].join(';\n');
-}
 
 export function literal(value: string | null): string {
   return value === null ? 'NULL' : `'${value.replace(/'/g, "''")}'`;
@@ -85,7 +118,15 @@ export function literal(value: string | null): string {
 
 /** Equal values have equal texts: 1.0 and 1.00 are one number. */
 export function canonical(type: ColumnType, value: string | null): string | null {
-  return value === null || type !== 'numeric' ? value : String(Number(value));
+  if (value === null) return null;
+  if (type === 'nocase' || type === 'citext') return value.toLowerCase();
+  return type === 'numeric' ? String(Number(value)) : value;
+}
+
+/** The row with what its table computes of it. */
+export function completed({ columns }: Table, row: Row): Row {
+  const made = columns.flatMap(({ name, generated }) => (generated ? [[name, generated.of(row)] as const] : []));
+  return { ...row, ...Object.fromEntries(made) };
 }
 
 /** A row's primary key, equal for equal keys. */

@@ -1,6 +1,6 @@
 import type * as Core from '@pgmesh/core';
-import type { RowVersion } from '@pgmesh/core';
-import { byRank, decide, type Entrant, entrant, isReferenceMet, takes } from './rule';
+import type { Fields, RowVersion } from '@pgmesh/core';
+import { byRank, decide, type Entrant, entrant, isReferenceMet, passes, takes } from './rule';
 import { type Row, type Schema, tableOf, valuesOf } from './schema';
 import type { Written } from './site';
 
@@ -19,6 +19,7 @@ const placeOf = ({ table, key }: { table: string; key: string }): Place => `${ta
 
 /** What a parked row waits for: a row that has its key, or the values that it refers to; the place of the parent where those are its primary key. */
 type Awaited =
+  | { readonly reason: 'refused'; readonly place: null }
   | { readonly reason: 'key'; readonly place: Place }
   | { readonly reason: 'reference'; readonly table: string; readonly place: Place | null };
 
@@ -33,7 +34,7 @@ export class SimulatedNode {
 
   constructor(
     private readonly core: Parts,
-    private readonly schema: Schema,
+    public schema: Schema,
     readonly origin: string,
     private readonly priority: number,
   ) {}
@@ -43,20 +44,21 @@ export class SimulatedNode {
    * @returns what was written; null where it is refused
    */
   write(changes: readonly Change[], now: number, together: boolean): Written[] | null {
+    const { origin, priority } = this;
     const shown = new Map(this.standing);
     for (const { table, key, row } of changes) {
       const place = placeOf({ table, key });
       if (row === null) shown.delete(place);
-      else shown.set(place, { table, key, row, stamp: 0, origin: this.origin });
+      else shown.set(place, { table, key, row, stamp: 0, origin, inserted: [0, origin], refused: false });
     }
     if (faultOf(this.schema, shown) !== null) return null;
     return changes.map(({ table, key, row }, i) => {
       const place = placeOf({ table, key });
       const state = this.states.get(place) ?? [];
       const stamp = Math.max(now + (together ? 0 : i), (this.core.highestStamp(state) ?? 0) + 1);
-      const { origin, priority } = this;
       const past = this.core.pastOfWrite(state, origin);
-      this.states.set(place, [{ stamp, origin, priority, past, deleted: row === null, image: row }]);
+      const fields = row && this.fieldsOfWrite(table, place);
+      this.states.set(place, [{ stamp, origin, priority, past, deleted: row === null, image: row, fields }]);
       this.enter(table, key);
       this.parked.delete(place);
       this.written.add(place);
@@ -65,6 +67,13 @@ export class SimulatedNode {
       else this.standing.delete(place);
       return { table, key: [key], stamp, origin };
     });
+  }
+
+  /** Where the older row stands, a write of one that stands keeps its age. */
+  private fieldsOfWrite(table: string, place: Place): Fields | null {
+    const { key, strategy } = tableOf(this.schema, table);
+    const stood = this.standing.get(place);
+    return stood && strategy === 'first-write-wins' ? { [key[0]!]: { at: stood.inserted } } : null;
   }
 
   /** Takes what another node knows of some rows, and settles. */
@@ -87,6 +96,14 @@ export class SimulatedNode {
     const written = new Set(this.written);
     this.written.clear();
     this.settle(new Set(), written);
+  }
+
+  /** Decides conflicts otherwise from now on: rows with several versions, and all that are parked, are judged anew. */
+  follow(schema: Schema): void {
+    this.schema = schema;
+    const open = [...this.states].filter(([, state]) => state.length > 1).map(([place]) => place);
+    for (const place of open) this.enter(place.slice(0, place.indexOf(' ')), place.slice(place.indexOf(' ') + 1));
+    this.settle(new Set([...open, ...this.parked.keys()]), new Set());
   }
 
   private enter(table: string, key: string): void {
@@ -123,6 +140,8 @@ export class SimulatedNode {
       waiting = this.waitingFor(new Set([...lifted, ...touched]));
       if (waiting.length === 0) break;
     }
+    for (const place of lifted)
+      if (this.entrants.get(place)?.refused) parked.set(place, { reason: 'refused', place: null });
     for (const { name } of this.schema.tables) this.hold(name, lifted);
     while (this.takeUnmetOut(lifted, gone, lift));
   }
@@ -132,7 +151,7 @@ export class SimulatedNode {
     const tables = new Set([...changed].map((place) => place.slice(0, place.indexOf(' '))));
     return [...this.parked].flatMap(([place, awaited]) => {
       if (awaited.place !== null && changed.has(awaited.place)) return [place];
-      if (awaited.reason === 'key') return [];
+      if (awaited.reason !== 'reference') return [];
       const own = tableOf(this.schema, place.slice(0, place.indexOf(' ')));
       const claims = own.keys.length > 0 && tables.has(own.name);
       return claims || (awaited.place === null && tables.has(awaited.table)) ? [place] : [];
@@ -140,7 +159,9 @@ export class SimulatedNode {
   }
 
   private liftedOf(lifted: ReadonlySet<Place>, table: string): Entrant[] {
-    return [...lifted].flatMap((place) => this.entrants.get(place) ?? []).filter((one) => one.table === table);
+    return [...lifted]
+      .flatMap((place) => this.entrants.get(place) ?? [])
+      .filter((one) => one.table === table && !one.refused);
   }
 
   private hold(name: string, lifted: ReadonlySet<Place>): void {
@@ -219,7 +240,7 @@ function faultOf(schema: Schema, shown: ReadonlyMap<Place, Entrant>): string | n
   for (const table of schema.tables) {
     const rows = all.filter((one) => one.table === table.name);
     for (const [i, one] of rows.entries()) {
-      if (!takes(table, one.row)) return `${placeOf(one)} is not taken`;
+      if (!takes(table, one.row) || !passes(table, one.row)) return `${placeOf(one)} is not taken`;
       for (const { name, collide } of table.keys) {
         if (rows.slice(i + 1).some((other) => collide(one.row, other.row))) return `${placeOf(one)} violates ${name}`;
       }

@@ -2,10 +2,11 @@ import * as core from '@pgmesh/core';
 import { covers, type RowVersion } from '@pgmesh/core';
 import { Random } from '../convergence/random';
 import { decide } from './rule';
-import { keyOf, type Row, type Schema, type Table } from './schema';
-import { domains, generateSchema } from './schema-generator';
+import { completed, keyOf, type Row, ruledBy, type Schema, type Table } from './schema';
+import { generateSchema, ruleChange } from './schema-generator';
 import { type Change, type Parts, SimulatedNode } from './simulated-node';
 import type { Written } from './site';
+import { domains } from './values';
 
 /** Microseconds, about, between two steps. */
 const pause = 1000;
@@ -16,14 +17,24 @@ export function simulate(seed: number, parts: Parts = core): string | null {
   const schema = generateSchema(random);
   const nodes = ['a', 'b', 'c'].map((id, i) => new SimulatedNode(parts, schema, `${id}~1`, schema.priority[i]!));
   const acknowledged: Written[] = [];
+  let last = schema;
   const steps = random.between(10, 40);
   for (let step = 1; step <= steps; step++) {
     const at = random.between(0, 2);
     const node = nodes[at]!;
     if (random.chance(0.65)) {
       const changes = random.times(1, 4, () => change(random, schema, node));
-      const now = step * pause + schema.skew[at]!;
+      // Clocks that show the same for ten steps give rows of several nodes one stamp.
+      const now = (schema.grain > 1 ? step - (step % 10) : step) * pause + schema.skew[at]!;
       acknowledged.push(...(node.write(withoutRepeats(changes), now, random.chance(0.5)) ?? []));
+      continue;
+    }
+    if (random.chance(0.05)) {
+      const rule = ruleChange(random, schema);
+      last = ruledBy(last, rule);
+      node.follow(ruledBy(node.schema, rule));
+      const fault = node.faultOfRule();
+      if (fault) return `after ${JSON.stringify(rule)} in step ${step}: ${fault}`;
       continue;
     }
     const other = nodes[(at + random.between(1, 2)) % 3]!;
@@ -34,10 +45,11 @@ export function simulate(seed: number, parts: Parts = core): string | null {
     const fault = node.faultOfRule();
     if (fault) return `after step ${step}: ${fault}`;
   }
+  for (const node of nodes) node.follow(last);
   for (const to of [...nodes, ...nodes]) for (const from of nodes) if (from !== to) to.merge(from.states);
   // What local writes have made possible is looked after without a window, too.
   for (const node of nodes) node.keepUp();
-  return faultTogether(schema, nodes, acknowledged);
+  return faultTogether(last, nodes, acknowledged);
 }
 
 function faultTogether(
@@ -75,11 +87,11 @@ function change(random: Random, schema: Schema, node: SimulatedNode): Change {
     const one = random.pick(there);
     if (kind < 0.2) return { table: table.name, key: one.key, row: null };
     const column = random.pick(table.columns);
-    const row = { ...one.row, [column.name]: value(random, table, column.name) };
+    const row = completed(table, { ...one.row, [column.name]: value(random, table, column.name) });
     if (keyOf(table, row) === one.key) return { table: table.name, key: one.key, row };
   }
   const row: Row = Object.fromEntries(table.columns.map(({ name }) => [name, value(random, table, name)]));
-  return { table: table.name, key: keyOf(table, row), row };
+  return { table: table.name, key: keyOf(table, row), row: completed(table, row) };
 }
 
 function value(random: Random, { columns, key }: Table, name: string): string | null {

@@ -1,8 +1,14 @@
 import { PostgresStore } from '@pgmesh/store';
-import { rulesOf } from '@pgmesh/core';
+import { type Rules, rulesOf } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import { createDatabase, type TestDatabase } from '../support/database';
-import { ddlOf, type Schema } from './schema';
+import { ddlOf } from './ddl';
+import { type RuleChange, ruledBy, type Schema } from './schema';
+
+/** What a site takes from the store. */
+export interface Engine {
+  readonly PostgresStore: typeof PostgresStore;
+}
 
 /** A write that a node has acknowledged: the version of a row, by its name. */
 export interface Written {
@@ -18,14 +24,16 @@ export class Site implements AsyncDisposable {
   /** What the store has reported besides. */
   readonly errors: Error[] = [];
   private opened: PostgresStore | null = null;
+  private ruled: Schema | null = null;
 
   private constructor(
     readonly id: string,
     readonly db: TestDatabase,
+    private readonly engine: Engine,
   ) {}
 
-  static async create(id: string): Promise<Site> {
-    return new Site(id, await createDatabase());
+  static async create(id: string, engine: Engine = { PostgresStore }): Promise<Site> {
+    return new Site(id, await createDatabase(), engine);
   }
 
   get store(): PostgresStore {
@@ -33,38 +41,57 @@ export class Site implements AsyncDisposable {
     return this.opened;
   }
 
+  /** The schema with the rules that are in force here. */
+  get schema(): Schema {
+    if (!this.ruled) throw new Error(`${this.id} has no schema yet`);
+    return this.ruled;
+  }
+
   /** Begins anew with other tables. */
   async take(schema: Schema, place: number): Promise<void> {
     await this.opened?.close();
     await this.db.pool.query(`DROP SCHEMA IF EXISTS p2p CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public`);
     await this.db.pool.query(ddlOf(schema));
-    const rules = rulesOf(schema.tables.map(({ name, strategy }) => ({ table: name, strategy })));
-    if (!rules.ok) throw new Error(rules.problems.join(' '));
-    this.opened = await PostgresStore.open({
+    this.ruled = schema;
+    this.opened = await this.engine.PostgresStore.open({
       url: this.db.url,
       nodeId: this.id,
       tables: ['*'],
       priority: schema.priority[place]!,
-      rules: rules.rules,
+      rules: rulesIn(schema),
       onError: (error) => this.errors.push(error),
     });
     const skew = schema.skew[place]!;
-    if (skew === 0) return;
+    if (skew === 0 && schema.grain === 1) return;
     await this.db.pool.query(
       `CREATE OR REPLACE FUNCTION p2p.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
-         SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8 + ${skew} $$`,
+         SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8 / ${schema.grain} * ${schema.grain} + ${skew} $$`,
     );
   }
 
+  /** Decides conflicts otherwise from now on. */
+  async follow(schema: Schema): Promise<void> {
+    const same = this.schema.tables.every(({ strategy }, i) => strategy === schema.tables[i]!.strategy);
+    this.ruled = schema;
+    if (!same) await this.store.setRules(rulesIn(schema));
+  }
+
+  change(rule: RuleChange): Promise<void> {
+    return this.follow(ruledBy(this.schema, rule));
+  }
+
   /** Forgets all rows, and that there ever were any. */
-  async clear({ tables }: Schema): Promise<void> {
+  async clear(schema: Schema): Promise<void> {
+    const { tables } = schema;
     const ids = await this.db.sql<{ id: number }>('SELECT id FROM p2p.tracked_table');
     const emptied = [...tables.map(({ name }) => name), ...ids.map(({ id }) => `p2p.meta_${id}`)];
     const own = ['position', 'parked', 'conflict', 'sweep', 'unversioned'].map((name) => `p2p.${name}`);
     await this.db.pool.query(
       `BEGIN; SET LOCAL session_replication_role = replica; SELECT set_config('p2p.mode', pg_current_xact_id()::text || ' apply', true);
-       ${[...emptied, ...own].map((name) => `DELETE FROM ${name};`).join(' ')} COMMIT`,
+       ${[...emptied, ...own].map((name) => `DELETE FROM ${name};`).join(' ')} COMMIT;
+       SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace`,
     );
+    await this.follow(schema);
     this.errors.length = 0;
   }
 
@@ -125,7 +152,16 @@ export class Site implements AsyncDisposable {
   }
 }
 
-/** Integrity, and values out of range: what a generated statement may well run into. Everything else is an error of ours. */
+function rulesIn({ tables }: Schema): Rules {
+  const rules = rulesOf(tables.map(({ name, strategy }) => ({ table: name, strategy })));
+  if (!rules.ok) throw new Error(rules.problems.join(' '));
+  return rules.rules;
+}
+
+/**
+ * Integrity, values out of range, triggers that raise, what a partition or an identity does not allow: what a generated statement may well run
+ * into. Everything else is an error of ours.
+ */
 function refused(error: unknown): void {
-  if (!/^(2[0-3]|27000|54|5500)/.test((error as { code?: string }).code ?? '')) throw error;
+  if (!/^(2[0-3]|27000|54|5500|0A000|428C9|P0001)/.test((error as { code?: string }).code ?? '')) throw error;
 }

@@ -1,5 +1,5 @@
 import { decide, entrant } from './rule';
-import { keyOf, type Schema, type Table } from './schema';
+import { completed, keyOf, type Schema, type Table, tableOf } from './schema';
 import type { Site, Written } from './site';
 import { type Kept, keyText, keyTextIn, type NodeState, readState, versionsOf } from './state';
 
@@ -65,7 +65,7 @@ export function verifyRule(id: string, schema: Schema, { tables, parked }: NodeS
       record.reason !== one.reason ||
       record.stamp !== one.stamp ||
       record.origin !== one.origin ||
-      !sameRow(record.image, one.row)
+      !sameRow(completed(tableOf(schema, one.table), record.image), one.row)
     )
       found.push(`${id}: ${place(one)} is parked as ${JSON.stringify(record)}, by the rule as ${JSON.stringify(one)}`);
   }
@@ -150,11 +150,11 @@ async function invalid(site: Site, tries = 3): Promise<string[]> {
 
 const again = `DO $$ DECLARE c record; BEGIN
   FOR c IN SELECT conrelid::regclass AS relation, conname, pg_get_constraintdef(oid) AS definition FROM pg_constraint
-    WHERE contype IN ('c', 'f') AND connamespace = 'public'::regnamespace LOOP
+    WHERE contype IN ('c', 'f') AND connamespace = 'public'::regnamespace AND conrelid <> 0 AND conparentid = 0 AND coninhcount = 0 LOOP
     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I %s', c.relation, c.conname, c.conname, c.definition);
   END LOOP;
   FOR c IN SELECT indexrelid::regclass AS index FROM pg_index AS x JOIN pg_class AS t ON t.oid = x.indrelid
-    WHERE t.relnamespace = 'public'::regnamespace LOOP
+    WHERE t.relnamespace = 'public'::regnamespace AND t.relkind = 'r' LOOP
     EXECUTE format('REINDEX INDEX %s', c.index);
   END LOOP;
 END $$`;

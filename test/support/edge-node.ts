@@ -30,8 +30,14 @@ export class SparseStore implements NodeStore {
     if (this.away) throw new Problem('unavailable', 'The database cannot be reached.');
   }
 
+  private async noTable(): Promise<never> {
+    this.reach();
+    throw new Problem('not_found', 'No table of that name is shared here.');
+  }
+
   rules: NodeStore['rules'] = defaultRules;
   readonly slot: NodeStore['slot'] = null;
+  readonly displaced: NodeStore['displaced'] = new Promise(() => undefined);
   references: NodeStore['references'] = () => [];
   forms: NodeStore['forms'] = () => new Map();
   refreshForms: NodeStore['refreshForms'] = async () => undefined;
@@ -58,6 +64,14 @@ export class SparseStore implements NodeStore {
       this.reach();
       return {};
     },
+  };
+  readonly digests: NodeStore['digests'] = {
+    order: () => this.noTable(),
+    read: () => this.noTable(),
+    endOf: () => this.noTable(),
+    held: () => this.noTable(),
+    open: () => this.noTable(),
+    settle: () => this.noTable(),
   };
   readonly history: NodeStore['history'] = { add: async () => undefined, list: async () => [] };
   readonly peerBook: NodeStore['peerBook'] = {
@@ -134,6 +148,7 @@ export class SparseStore implements NodeStore {
   onParking = () => () => undefined;
 
   readonly rows: NodeStore['rows'] = {
+    key: async (_table, key) => [key],
     history: async (table, key) => {
       this.reach();
       this.asked.push([table, key]);

@@ -12,16 +12,23 @@ export interface Certificate {
   readonly cert: string;
 }
 
+/** Bytes of a connection that are kept for repeating them. */
+const mostRecorded = 1_000_000;
+
 /** A link between two nodes, of which a test decides what it lets through. Bytes are counted in both directions. */
 export class Proxy implements AsyncDisposable {
   /** Bytes that were passed on: what who dialled has sent, and what came back. */
   readonly bytes = { sent: 0, answered: 0 };
   /** Milliseconds for which each piece is held up, and those behind it. */
   delay = 0;
+  /** Bytes a second in each direction of a connection, at most. */
+  rate = Infinity;
   #state: ProxyState = 'open';
   #silentAfter = Infinity;
   #cutAfter = Infinity;
   readonly #sockets = new Set<Socket>();
+  /** What was dialled last and is still whole: all that was sent over it. */
+  #recorded: Buffer[] = [];
 
   private constructor(
     private readonly server: Server,
@@ -79,6 +86,22 @@ export class Proxy implements AsyncDisposable {
     this.#cutAfter = this.bytes.sent + this.bytes.answered + bytes;
   }
 
+  /**
+   * Sends once more what came over the connection that was opened last, from its beginning: requests that have been answered arrive again, late. What
+   * is answered to them reaches nobody.
+   */
+  async repeat(): Promise<void> {
+    const again = connect(this.target, '127.0.0.1');
+    this.#sockets.add(again);
+    again.on('error', () => undefined);
+    again.once('close', () => this.#sockets.delete(again));
+    again.resume();
+    again.write(Buffer.concat(this.#recorded));
+    // A node answers what it can; nobody waits for it longer.
+    await new Promise((resolve) => setTimeout(resolve, 1_000).unref());
+    again.destroy();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise((resolve) => this.server.close(resolve));
     this.#destroyAll();
@@ -103,6 +126,12 @@ export class Proxy implements AsyncDisposable {
       return;
     }
     const upstream = connect(this.target, '127.0.0.1');
+    const recorded: Buffer[] = [];
+    this.#recorded = recorded;
+    let size = 0;
+    dialled.on('data', (piece: Buffer) => {
+      if ((size += piece.length) <= mostRecorded) recorded.push(piece);
+    });
     for (const [socket, other] of [
       [dialled, upstream],
       [upstream, dialled],
@@ -132,12 +161,13 @@ export class Proxy implements AsyncDisposable {
       to.once('drain', () => from.resume());
     };
     from.on('data', (piece: Buffer) => {
-      if (this.delay === 0) return pass(piece);
+      const held = this.delay + (1000 * piece.length) / this.rate;
+      if (held === 0) return pass(piece);
       from.pause();
       setTimeout(() => {
         from.resume();
         pass(piece);
-      }, this.delay);
+      }, held);
     });
     from.once('end', () => {
       if (this.#state === 'open') to.end();

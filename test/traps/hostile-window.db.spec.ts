@@ -67,6 +67,14 @@ const rows = (
     ...over,
   };
 };
+/** The same of two rows. */
+const two = (more: Parameters<typeof rows>[0], table = 'public.notes'): RowsFrame => {
+  const { literals, ...one } = rows({ body: '{x,y}', ...more }, { count: 2, table });
+  return {
+    ...one,
+    literals: literals.map((text) => (text.includes(',') ? text : text.replace(/^\{(.*)\}$/, '{$1,$1}'))),
+  };
+};
 const end = (count = 1): Frame => ({ type: 'end', rows: count });
 const json = (value: unknown) => `{"${JSON.stringify(value).replace(/([\\"])/g, '\\$1')}"}`;
 const sibling = (more: object = {}) => ({
@@ -84,7 +92,8 @@ const copy = (data: string, count = 1, table = 'public.notes'): Frame[] => [
   { type: 'copied', table, count },
 ];
 const line = (...fields: (string | number)[]) => `${fields.join('\t')}\n`;
-const good = line(now, evil, 0, '\\N', '\\N', '\\N', 'f', '\\N', 5, 7, 'theirs');
+const row = (id: string) => line(now, evil, 0, '\\N', '\\N', '\\N', 'f', '\\N', 5, id, 'theirs');
+const good = row('7');
 
 /** What is sent, and the status that answers it. */
 const windows: Record<string, [status: number, ...frames: Frame[]]> = {
@@ -185,69 +194,9 @@ const windows: Record<string, [status: number, ...frames: Frame[]]> = {
   'a sibling with a past that is a text': [422, head(), rows({ siblings: json([sibling({ past: 'x' })]) }), end()],
   'a sibling with a past of texts': [422, head(), rows({ siblings: json([sibling({ past: { b: 'x' } })]) }), end()],
   'a sibling neither deleted nor not': [422, head(), rows({ siblings: json([sibling({ deleted: null })]) }), end()],
-  'a new row twice': [
-    422,
-    head(),
-    rows(
-      {
-        id: '{7,7}',
-        stamp: `{${now},${now}}`,
-        origin: `{${evil},${evil}}`,
-        priority: '{0,0}',
-        past: '{NULL,NULL}',
-        fields: '{NULL,NULL}',
-        siblings: '{NULL,NULL}',
-        deleted: '{f,f}',
-        made_in: '{NULL,NULL}',
-        made_xid: '{5,6}',
-        body: '{x,y}',
-      },
-      { count: 2 },
-    ),
-    end(2),
-  ],
-  'a row of ours twice': [
-    422,
-    head(),
-    rows(
-      {
-        id: '{1,1}',
-        stamp: `{${now},${now}}`,
-        origin: `{${evil},${evil}}`,
-        priority: '{0,0}',
-        past: '{NULL,NULL}',
-        fields: '{NULL,NULL}',
-        siblings: '{NULL,NULL}',
-        deleted: '{f,f}',
-        made_in: '{NULL,NULL}',
-        made_xid: '{5,6}',
-        body: '{x,y}',
-      },
-      { count: 2 },
-    ),
-    end(2),
-  ],
-  'a row of ours twice, newer': [
-    422,
-    head(),
-    rows(
-      {
-        id: '{1,1}',
-        stamp: `{${now},${now + 1}}`,
-        origin: `{${evil},${evil}}`,
-        priority: '{0,0}',
-        past: '{OURS,OURS}',
-        fields: '{NULL,NULL}',
-        siblings: '{NULL,NULL}',
-        deleted: '{f,f}',
-        made_in: '{NULL,NULL}',
-        made_xid: '{5,6}',
-        body: '{x,y}',
-      },
-      { count: 2 },
-    ),
-    end(2),
-  ],
+  'a new row twice': [422, head(), two({}), end(2)],
+  'a row of ours twice': [422, head(), two({ id: '{1}' }), end(2)],
+  'a row of ours twice, newer': [422, head(), two({ id: '{1}', stamp: `{${now},${now + 1}}`, past: '{OURS}' }), end(2)],
   'COPY that is none': [422, head(), ...copy('nothing\n'), end()],
   'COPY of too many columns': [422, head(), ...copy(good.replace('\n', '\tmore\n')), end()],
   'COPY of a wrong count': [400, head(), ...copy(good, 2), end(2)],
@@ -317,6 +266,29 @@ describe('A hostile window', () => {
     await settle(a, b);
     await expectEqual(a, b);
   }, 60_000);
+
+  it('that has a row twice is refused, however its key is written: of a collation that ignores case, of a number', async () => {
+    await using a = await storeNode(
+      'a',
+      `CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+       CREATE TABLE names (id text COLLATE nocase PRIMARY KEY, body text); CREATE TABLE prices (id numeric PRIMARY KEY, body text)`,
+      ['names', 'prices'],
+    );
+    const twice = (table: string, one: string, other: string): Frame[][] => [
+      [two({ id: `{${one},${other}}` }, table), end(2)],
+      [...copy(row(one) + row(other), 2, table), end(2)],
+    ];
+    for (const [table, one, other] of [
+      ['public.names', 'ann', 'ANN'],
+      ['public.prices', '1.0', '1.00'],
+    ] as const) {
+      for (const frames of twice(table, one, other)) {
+        const refusal = a.store.inbox.apply(sent([head({ tables: [table] }), ...frames]));
+        await expect(refusal).rejects.toMatchObject({ code: 'invalid_version' });
+      }
+      expect(await a.sql(`SELECT id FROM ${table}`)).toEqual([]);
+    }
+  });
 
   it('is taken when there is nothing wrong with it', async () => {
     await using a = await storeNode('a', schema, ['notes']);

@@ -3,12 +3,20 @@ import { Command } from 'commander';
 /** Only the command that was asked for is loaded: the others' libraries take longer to read than it takes to print a line. */
 const commands: Readonly<Record<string, { summary: string; load: () => Promise<{ command: () => Command }> }>> = {
   node: { summary: 'Run a node beside a PostgreSQL database', load: () => import('./node.command.js') },
+  bootstrap: {
+    summary: 'Run a bootstrap node, by which nodes on different networks find each other',
+    load: () => import('./bootstrap.command.js'),
+  },
   demo: {
     summary: 'Run three nodes of the reference application on this machine',
     load: () => import('./demo/demo.command.js'),
   },
   status: { summary: 'Show how a running node is doing', load: () => import('./status.command.js') },
   peers: { summary: "List a running node's peers", load: () => import('./peers.command.js') },
+  verify: {
+    summary: "Compare a running node's rows with those of its peers, and repair what differs",
+    load: () => import('./verify.command.js'),
+  },
   members: {
     summary: 'List who belongs to the mesh, how far each has come, and whom deletions wait for',
     load: () => import('./members.command.js'),

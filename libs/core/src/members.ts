@@ -1,4 +1,4 @@
-import { fnv64 } from './fnv';
+import { textDigest } from './digest';
 import { isLaterIncarnation } from './incarnation';
 import { type Knowledge, knows } from './knowledge';
 import { formatCursor } from './cursor';
@@ -99,12 +99,12 @@ export type Marks = Readonly<Record<string, string>>;
 export function markOf({ epoch, tables, firstSeen, lastSeen, claim, evicted, term }: MemberHead): string {
   const number = claim?.number ?? 0;
   const rest = [firstSeen, lastSeen, term, evicted?.at ?? 0, evicted?.by ?? '', number === 0 ? tables : []];
-  return `${epoch}/${number}/${fnv64(JSON.stringify(rest))}`;
+  return `${epoch}/${number}/${textDigest(JSON.stringify(rest))}`;
 }
 
 /** One text for a whole list, whatever its order. */
 export function digestOf(members: readonly MemberHead[]): string {
-  return fnv64(JSON.stringify(members.map((member) => [member.nodeId, markOf(member)] as const).sort()));
+  return textDigest(JSON.stringify(members.map((member) => [member.nodeId, markOf(member)] as const).sort()));
 }
 
 /** What another node lacks of ours, by its marks: `whole`, or all but the claim, which it has. */

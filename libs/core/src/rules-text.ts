@@ -1,3 +1,4 @@
+import { textDigest } from './digest';
 import { splitOutsideQuotes, unquote } from './quoted-names';
 import { type RuleEntry, type RuleInput, type Rules, type RulesOutcome, rulesOf } from './rules';
 
@@ -54,13 +55,9 @@ function formatEntry({ table, prefix, strategy, resolver }: RuleEntry): string {
   return `${quote(table)}${prefix === null ? '' : `:${quote(prefix)}`}=${decision}`;
 }
 
-/** A short name of the rules, for a glance at whether two nodes have the same: FNV-1a over their text, 64 bits as hex. */
+/** A short name of the rules, for a glance at whether two nodes have the same. */
 export function rulesDigest(rules: Rules): string {
-  let hash = 0xcbf29ce484222325n;
-  for (const byte of new TextEncoder().encode(formatRules(rules))) {
-    hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
-  }
-  return hash.toString(16).padStart(16, '0');
+  return textDigest(formatRules(rules));
 }
 
 function quote(name: string): string {

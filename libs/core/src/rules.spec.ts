@@ -1,5 +1,14 @@
 import * as fc from 'fast-check';
-import { defaultRules, differencesOf, keepsFields, type Rules, ruleFor, rulesOf, strategyNames } from './rules';
+import {
+  defaultRules,
+  differencesOf,
+  isOldestFirst,
+  keepsFields,
+  type Rules,
+  ruleFor,
+  rulesOf,
+  strategyNames,
+} from './rules';
 import { formatRules, parseRules, rulesDigest } from './rules-text';
 
 function rules(text: string): Rules {
@@ -113,5 +122,15 @@ describe('Rules', () => {
     const some = rules('merge-fields, a=manual, b=manual, b:x=merge-fields');
     expect(['public.a', 'public.b', 'public.c'].map((table) => keepsFields(some, table))).toEqual([false, true, true]);
     expect(keepsFields(defaultRules, 'public.a')).toBe(false);
+  });
+
+  it('say of which tables the older of two rows stands: by what is for the whole table', () => {
+    const some = rules('first-write-wins, a=manual, a:x=first-write-wins, b:x=manual');
+    expect(['public.a', 'public.b', 'public.c'].map((table) => isOldestFirst(some, table))).toEqual([
+      false,
+      true,
+      true,
+    ]);
+    expect(isOldestFirst(defaultRules, 'public.a')).toBe(false);
   });
 });

@@ -118,8 +118,19 @@ function lookUp(rules: Rules, table: string, text: string): RuleEntry {
 /** Whether writes to a table need field stamps: some of its rows are merged by field. */
 export function keepsFields(rules: Rules, table: string): boolean {
   const own = rules.filter((entry) => entry.table === table);
-  const whole = own.find(({ prefix }) => prefix === null) ?? rules[0];
-  return [whole, ...own].some(({ strategy }) => strategy === 'merge-fields');
+  return [wholeTable(rules, table), ...own].some(({ strategy }) => strategy === 'merge-fields');
+}
+
+/**
+ * Whether of two rows of a table that cannot stand beside each other the older stands, rather than the one that was written last: where
+ * the first write wins in the whole table. What is said of prefixes speaks of single rows, and rows of one key may have any.
+ */
+export function isOldestFirst(rules: Rules, table: string): boolean {
+  return wholeTable(rules, table).strategy === 'first-write-wins';
+}
+
+function wholeTable(rules: Rules, table: string): RuleEntry {
+  return rules.find((entry) => entry.table === table && entry.prefix === null) ?? rules[0];
 }
 
 /** A place where two nodes decide differently, by what each has there. */

@@ -1,4 +1,4 @@
-import { fnv64 } from './fnv';
+import { textDigest } from './digest';
 
 /** A table as its node tells peers of it: as much as they need to judge whether its rows fit into theirs. */
 export interface TableForm {
@@ -21,17 +21,20 @@ export interface ColumnForm {
   readonly more: string;
 }
 
-/** A table's form and its digest, by which peers see at a glance whether theirs is the same. */
+/** What peers are told of a table, with digests by which they see at a glance whether theirs is the same. */
 export interface DigestedForm {
   readonly form: TableForm;
   readonly digest: string;
+  /** What keeps rows out of it besides (see constraintsOf). */
+  readonly constraints: readonly string[];
+  readonly constraintsDigest: string;
 }
 
 /** Two tables of one digest fit each other in both directions: of what `shapeDrifts` looks at. */
 export function formDigest({ key, columns }: TableForm): string {
   const told = columns.map(({ name, base, generated, optional }) => [name, base, generated, optional] as const);
   const sorted = told.sort(([a], [b]) => (a < b ? -1 : 1));
-  return fnv64(JSON.stringify([key, sorted]));
+  return textDigest(JSON.stringify([key, sorted]));
 }
 
 /** Any name as an identifier in a statement for people. */

@@ -51,6 +51,12 @@ export function isLinkLocal(address: string): boolean {
   return within(LINK_LOCAL, address);
 }
 
+/** Whether a peer's URL leads to this machine itself, whoever dials it. */
+export function isLoopbackUrl(url: string): boolean {
+  const { hostname } = new URL(url);
+  return hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.');
+}
+
 const LINK_LOCAL = new BlockList();
 LINK_LOCAL.addSubnet('169.254.0.0', 16, 'ipv4');
 LINK_LOCAL.addSubnet('fe80::', 10, 'ipv6');

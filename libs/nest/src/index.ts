@@ -1,3 +1,4 @@
+export { BootstrapModule } from './bootstrap/bootstrap.module';
 export {
   type Configuration,
   configurationOf,

@@ -14,7 +14,7 @@ export function describeApi(app: INestApplication, title: string): void {
 
 const problem = {
   description:
-    'What stands in the way: 400, 401, 403, 404, 409, 413, 415, 422, 503. `code` is one of those in docs/protocol.md.',
+    'What stands in the way: 400, 401, 403, 404, 409, 413, 415, 422, 429, 503. `code` is one of those in docs/protocol.md.',
   content: {
     [problemContentType]: {
       schema: {

@@ -16,6 +16,8 @@ import { TerminusModule } from '@nestjs/terminus';
 import type { Resolvers } from '@pgmesh/store';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { BootstrapController } from './bootstrap/bootstrap.controller';
+import { BootstrapServing } from './bootstrap/serving';
 import { type Configuration, configurationOf } from './configuration/configuration';
 import { EventsGateway } from './events/events.gateway';
 import { HealthController } from './health/health.controller';
@@ -23,8 +25,10 @@ import { Doorkeeper } from './http/doorkeeper';
 import { MeshNode, type OpenStore } from './node/mesh-node';
 import { openPostgresStore } from './node/open-store';
 import { ChangesController } from './p2p/changes.controller';
+import { CompareController } from './p2p/compare.controller';
 import { ConflictsController } from './p2p/conflicts.controller';
 import { DoorMiddleware } from './p2p/door.middleware';
+import { LeaderMiddleware } from './p2p/leader.middleware';
 import { ExchangeController } from './p2p/exchange.controller';
 import { MembersController } from './p2p/members.controller';
 import { ParkedController } from './p2p/parked.controller';
@@ -33,6 +37,7 @@ import { RulesController } from './p2p/rules.controller';
 import { RowsController } from './p2p/rows.controller';
 import { StatusController } from './p2p/status.controller';
 import { SyncController } from './p2p/sync.controller';
+import { VerifyController } from './p2p/verify.controller';
 
 /** Settings by the names of `Configuration`; what is left out is as docs/configuration.md says. */
 export interface P2pOptions extends Partial<Configuration> {
@@ -59,6 +64,7 @@ export class P2pModule implements NestModule, OnApplicationBootstrap, OnModuleDe
   constructor(
     private readonly node: MeshNode,
     private readonly http: HttpAdapterHost,
+    private readonly bootstrap: BootstrapServing,
   ) {}
 
   static forRoot(options: P2pOptions): DynamicModule {
@@ -70,7 +76,7 @@ export class P2pModule implements NestModule, OnApplicationBootstrap, OnModuleDe
   }
 
   configure(consumer: MiddlewareConsumer): void {
-    consumer.apply(DoorMiddleware).forRoutes('p2p', 'p2p/*path');
+    consumer.apply(DoorMiddleware, LeaderMiddleware).forRoutes('p2p', 'p2p/*path');
   }
 
   onApplicationBootstrap(): void {
@@ -89,6 +95,7 @@ export class P2pModule implements NestModule, OnApplicationBootstrap, OnModuleDe
 
   /** After the server has closed: nobody asks the database any more. */
   async onApplicationShutdown(): Promise<void> {
+    await this.bootstrap[Symbol.asyncDispose]();
     await this.node.close();
   }
 }
@@ -107,6 +114,18 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
         inject: [OPTIONS],
         useFactory: ({ openStore = openPostgresStore, resolvers, ...settings }: P2pOptions) =>
           new MeshNode(configurationOf({ ...settings, enabled }), openStore, resolvers),
+      },
+
+      // A register of others, where this node introduces them
+      {
+        provide: BootstrapServing,
+        inject: [MeshNode],
+        useFactory: ({ configuration }: MeshNode) =>
+          configuration.enabled && configuration.bootstrapServe
+            ? BootstrapServing.open(configuration, configuration.nodeId, (message) =>
+                new Logger('Bootstrap').warn(message),
+              )
+            : BootstrapServing.off,
       },
 
       // HTTP and WebSocket
@@ -130,7 +149,10 @@ function assemble(options: Provider, imports: ModuleMetadata['imports'], enabled
             RulesController,
             RowsController,
             ExchangeController,
+            CompareController,
             SyncController,
+            BootstrapController,
+            VerifyController,
           ]
         : []),
     ],

@@ -1,5 +1,6 @@
 import type { Pool } from 'pg';
 import { openPool } from './database';
+import type { Lease } from './lease';
 
 /** Rows are found by their keys, whatever size a table had when a plan was made. */
 const byIndex = {
@@ -33,15 +34,20 @@ export class Connections {
   readonly merges: Pool;
   /** Merging large windows. */
   readonly bulk: Pool;
+  /** Under which all of this is done, where other processes may do it as well. */
+  lease: Lease | null = null;
 
-  constructor(url: string) {
-    this.ordinary = openPool(url, 8);
-    this.windows = openPool(url, 8, byIndex);
-    this.merges = openPool(url, 2, { ...byIndex, ...replica });
-    this.bulk = openPool(url, 2, { ...oneByOne, ...replica, work_mem: '64MB' });
+  /** @param name of all of them, where it is not `pgmesh` */
+  constructor(url: string, name = 'pgmesh') {
+    const named = { application_name: name };
+    this.ordinary = openPool(url, 8, named);
+    this.windows = openPool(url, 8, { ...named, ...byIndex });
+    this.merges = openPool(url, 2, { ...named, ...byIndex, ...replica });
+    this.bulk = openPool(url, 2, { ...named, ...oneByOne, ...replica, work_mem: '64MB' });
   }
 
   async end(): Promise<void> {
     await Promise.all([this.ordinary, this.windows, this.merges, this.bulk].map((pool) => pool.end()));
+    await this.lease?.release();
   }
 }

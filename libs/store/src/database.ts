@@ -88,9 +88,28 @@ export function sqlState(error: unknown): string | undefined {
 /** Of the classes that PostgreSQL leaves to others: what a function raises under a code of its own. Those of no row, and our own (P2). */
 const foreign = /^(?!53|55|57|58|72|HV|P2|XX)[5-9I-Z]/;
 
-/** What a table does not take of one row, whatever the others are: types, NOT NULL, CHECK, what functions in it raise, the size of an index entry. */
-export function refusesRow(state: string | undefined): boolean {
-  return state !== undefined && (/^(20|21|22|23000|2F|23502|23514|38|39)/.test(state) || foreign.test(state));
+/** Of the codes that a function may borrow: those that tell of the server, of a lock, or of us, whoever they come from. */
+const notItsOwn = /^(08|53|55|57|58|72|40P01|P2|XX)/;
+/** The innermost line of an error's context that is a function's of the users', in whatever language. */
+const inFunction = /^(PL\/\w+|SQL) function (?!"?p2p\.)/m;
+
+/**
+ * What a table does not take of one row, whatever the others are: types, NOT NULL, CHECK, the size of an index entry, what functions in it raise,
+ * under a code of their own or under one of PostgreSQL's.
+ */
+export function refusesRow(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state === undefined) return false;
+  if (/^(20|21|22|23000|2F|23502|23514|38|39)/.test(state) || foreign.test(state)) return true;
+  return !notItsOwn.test(state) && inFunction.test((error as DatabaseError).where ?? '');
+}
+
+/** Whether a value, or all that is kept of a row in one, is more than PostgreSQL holds: a gigabyte as text, a quarter of that as JSON. */
+export function isTooLarge(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state === undefined)
+    return error instanceof RangeError || (error as NodeJS.ErrnoException).code === 'ERR_STRING_TOO_LONG';
+  return state.startsWith('54') || (state === 'XX000' && /invalid memory alloc request size/.test(String(error)));
 }
 
 /** Whether an error means that the database cannot be reached, as against having refused something. */

@@ -5,8 +5,8 @@ import { renumbering, updatedColumns } from './apply/merge-sql';
 import { recordWritten } from './history/record';
 import type { NodeIdentity } from './identity';
 import { dataKeys, inData, inMeta, keysEqual } from './keys';
-import { supersession } from './reconcile';
-import { assertShapes, type Column, ShapeChanged, type TableShape } from './table-shape';
+import { keptAge, supersession } from './reconcile';
+import { assertShapes, type Column, type KeyColumn, ShapeChanged, type TableShape } from './table-shape';
 import { typed } from './typed-text';
 import { usersWrite } from './users-write';
 
@@ -72,6 +72,10 @@ async function assertAsRead(client: PoolClient, shape: TableShape): Promise<void
 
 /** The key's columns in SQL, from parameters that begin at `from`. */
 const inParameters = (from: number) => (column: Column, i: number) => typed(column, `$${from + i}::text`);
+
+/** The same where there is no column beside them whose collation would be the one that counts. */
+const inCollation = (from: number) => (column: KeyColumn, i: number) =>
+  typed({ type: column.definition }, `$${from + i}::text`);
 
 async function remove(client: PoolClient, shape: TableShape, key: readonly string[]): Promise<void> {
   const isRow = keysEqual(shape, inData('d'), inParameters(1));
@@ -142,7 +146,7 @@ async function assertSameKey(
 ): Promise<void> {
   if (told.every((value, i) => value === key[i])) return;
   const { rows } = await client.query<{ same: boolean | null }>(
-    `SELECT ${keysEqual(shape, inParameters(1), inParameters(1 + key.length))} AS same`,
+    `SELECT ${keysEqual(shape, inCollation(1), inCollation(1 + key.length))} AS same`,
     [...told, ...key],
   );
   if (rows[0]!.same === true) return;
@@ -203,7 +207,7 @@ async function cover(
   const { length } = key;
   const isVersion = keysEqual(shape, inMeta('m'), inParameters(1));
   const { rows: covered } = await client.query<VersionName>(
-    `UPDATE ${shape.meta} AS m SET ${supersession()}
+    `UPDATE ${shape.meta} AS m SET ${supersession({ fields: keptAge(shape) })}
      FROM (VALUES (p2p.stamp(), $${length + 1}::text, $${length + 2}::int4, $${length + 3}::bool, pg_current_xact_id()))
        AS excluded (stamp, origin, priority, deleted, xid)
      WHERE ${isVersion} RETURNING m.stamp, m.origin`,

@@ -1,4 +1,6 @@
 export type { Resolvers } from './apply/judge';
+export type { Comparison, HeldRows } from './compare/digests';
+export type { RemediedRow } from './compare/late-capture';
 export type { ConflictBook, ConflictDecision, ConflictPage, ConflictQuery } from './conflicts/book';
 export type { ConflictNote, ConflictView, NamedVersion, VersionView } from './conflicts/view';
 export { openPool } from './database';
@@ -7,6 +9,7 @@ export * from './embedded';
 export type { ChangesPage, ChangesQuery } from './feed/changes';
 export { type KeptVersion, type Restored, RowHistory } from './history/row-history';
 export type { VersionName } from './decide';
+export type { LeaseOptions } from './lease';
 export type { MemberChange, MemberLag, PostgresMembers } from './members';
 export { migrate } from './migrate';
 export { type Renamed, renameWriter } from './rename-writer';

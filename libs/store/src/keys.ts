@@ -15,6 +15,11 @@ export function stagedKeys(shape: TableShape, alias: string): string {
   return list(shape, (_, i) => `${alias}.c${i + 1}`);
 }
 
+/** The same as the key's own columns compare it, where there is none beside it whose collation would be the one that counts. */
+export function inCollation(shape: TableShape, alias: string): string {
+  return list(shape, ({ definition }, i) => `${alias}.c${i + 1}::${definition}`);
+}
+
 /** `a.x = b.y AND …` by the operators of the primary key's own index: equal here is what equal is to it. */
 export function keysEqual(
   shape: TableShape,

@@ -1,7 +1,6 @@
 import {
   type DigestedForm,
   defaultRules,
-  keepsFields,
   type MaxVersions,
   noVersions,
   type References,
@@ -9,10 +8,12 @@ import {
   type Slot,
 } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
+import { isDeepStrictEqual } from 'node:util';
 import { type Crowd, crowdFinding } from './apply/crowd';
 import { dropStages } from './apply/desk';
 import { PostgresInbox } from './apply/inbox';
 import { Judge, type Resolvers } from './apply/judge';
+import { PostgresDigests } from './compare/digests';
 import { ConflictBook } from './conflicts/book';
 import { asItIs } from './as-it-is';
 import { Connections } from './connections';
@@ -27,6 +28,7 @@ import { ParkedBook } from './parking/book';
 import type { Changed } from './parking/record';
 import { ParkingUpkeep } from './parking/upkeep';
 import { establishIdentity, type NodeIdentity } from './identity';
+import { Lease, type LeaseOptions, newHolder, sessionName } from './lease';
 import { PostgresMembers } from './members';
 import { migrate } from './migrate';
 import { PostgresPeerBook } from './peer-book';
@@ -62,6 +64,8 @@ export interface StoreOptions {
   readonly maxDrift?: number;
   /** For how many milliseconds records of conflicts are kept that nobody has to decide; 30 days unless given. */
   readonly conflictRetention?: number;
+  /** Waits until no other process does this for the same database; without it there must be none. */
+  readonly lease?: LeaseOptions;
   readonly onFinding?: (finding: Finding) => void;
   readonly onProgress?: (what: string) => void;
   readonly onError?: (error: Error) => void;
@@ -102,6 +106,8 @@ export class PostgresStore {
     readonly identity: NodeIdentity,
     readonly feed: PostgresFeed,
     readonly inbox: PostgresInbox,
+    /** For comparing rows with those of other nodes. */
+    readonly digests: PostgresDigests,
     readonly history: PostgresSyncHistory,
     readonly rowHistory: RowHistory,
     readonly peerBook: PostgresPeerBook,
@@ -114,16 +120,21 @@ export class PostgresStore {
 
   /** @throws PreflightError, Problem `unavailable`, Error with the remedy */
   static async open(options: StoreOptions): Promise<PostgresStore> {
-    const connections = new Connections(options.url);
+    const holder = newHolder();
+    const connections = new Connections(options.url, options.lease && sessionName(holder));
     try {
-      return await PostgresStore.assemble(options, connections);
+      return await PostgresStore.assemble(options, connections, holder);
     } catch (error) {
       await connections.end();
       return rethrowAway(error);
     }
   }
 
-  private static async assemble(options: StoreOptions, connections: Connections): Promise<PostgresStore> {
+  private static async assemble(
+    options: StoreOptions,
+    connections: Connections,
+    holder: string,
+  ): Promise<PostgresStore> {
     const pool = connections.ordinary;
     // Check before anything is touched.
     const { chosen, findings } = await chooseTables(pool, options.tables);
@@ -134,6 +145,7 @@ export class PostgresStore {
 
     // Schema, identity, capture.
     for (const name of await migrate(pool)) options.onProgress?.(`migrated ${name}`);
+    if (options.lease) connections.lease = await Lease.take(options.url, holder, options.lease);
     await dropStages(pool);
     const identity = await establishIdentity(pool, options.nodeId, options.priority ?? 0);
     const judge = new Judge(defaultRules, options.resolvers, options.resolverTimeout);
@@ -143,13 +155,7 @@ export class PostgresStore {
     await shapes.refresh();
     for (const shape of shapes.all) if (!chosen.some(({ oid }) => oid === shape.oid)) await untrack(pool, shape);
     for (const { oid, name } of chosen) {
-      const shape = await track(
-        pool,
-        identity,
-        oid,
-        (table) => judge.keepsFields(table),
-        options.maxVersions ?? noVersions,
-      );
+      const shape = await track(pool, identity, oid, judge.keeps, options.maxVersions ?? noVersions);
       await backfill(pool, identity, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows`));
       if (await needsSeed(pool, shape)) {
         await seedHistory(pool, shape, (rows) => options.onProgress?.(`${name}: ${rows} rows into the history`));
@@ -186,6 +192,13 @@ export class PostgresStore {
       },
       parking: (changed) => store?.noteParking(changed),
     });
+    const digests = new PostgresDigests(
+      connections,
+      identity,
+      shapes,
+      (table, keys) => feed.openRows(table, keys),
+      () => wakeup.ring(),
+    );
     const history = new PostgresSyncHistory(pool);
     const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
@@ -209,6 +222,7 @@ export class PostgresStore {
       identity,
       feed,
       inbox,
+      digests,
       history,
       rowHistory,
       book,
@@ -222,6 +236,11 @@ export class PostgresStore {
     wakeup.start();
     upkeep.start();
     return store;
+  }
+
+  /** Resolves when another process has taken over: this one must be closed. */
+  get displaced(): Promise<void> {
+    return this.connections.lease?.lost ?? new Promise(() => undefined);
   }
 
   /** How conflicts are decided here. */
@@ -251,12 +270,13 @@ export class PostgresStore {
   }
 
   private async changeRules(rules: Rules): Promise<void> {
-    const before = this.rules;
+    const { judge } = this.rulebook;
+    const before = new Map(this.shapes.all.map((shape) => [shape.oid, judge.keeps(shape)]));
     await this.rulebook.set(rules, this.shapes, async () => {
-      for (const { oid, schema, table } of this.shapes.all) {
-        const name = `${schema}.${table}`;
-        if (keepsFields(before, name) !== keepsFields(rules, name)) await this.upkeep.track(oid);
+      for (const shape of this.shapes.all) {
+        if (!isDeepStrictEqual(before.get(shape.oid), judge.keeps(shape))) await this.upkeep.track(shape.oid);
       }
+      await this.shapes.refresh();
     });
   }
 

@@ -30,6 +30,7 @@ interface Candidate {
   owned: boolean;
   security: boolean;
   foreign_partitions: string[] | null;
+  types: string[] | null;
 }
 
 /**
@@ -119,6 +120,12 @@ function judge(table: Candidate): Finding[] {
     );
   if (table.foreign_partitions)
     return error(`Its partitions ${table.foreign_partitions.join(', ')} are foreign tables.`, 'Detach them.');
+  // Rows that cannot stand are tried on tables that are made for it, with the same columns.
+  if (table.types)
+    return error(
+      `The role may not use the types of some of its columns: ${table.types.join(', ')}.`,
+      table.types.map((type) => `GRANT USAGE ON TYPE ${type} TO <the role>;`).join(' '),
+    );
   const warnings: Finding[] = [];
   if (table.security) {
     warnings.push({
@@ -155,7 +162,10 @@ const candidatesQuery = `
     (SELECT array_agg(a.attname::text) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attgenerated <> '' AND a.attnum = ANY (x.indkey)) AS generated,
     pg_has_role(c.relowner, 'USAGE') AS owned,
     c.relforcerowsecurity AND NOT (SELECT r.rolbypassrls OR r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) AS security,
-    (SELECT array_agg(f.relname::text) FROM pg_partition_tree(c.oid) AS p JOIN pg_class AS f ON f.oid = p.relid WHERE f.relkind = 'f') AS foreign_partitions
+    (SELECT array_agg(f.relname::text) FROM pg_partition_tree(c.oid) AS p JOIN pg_class AS f ON f.oid = p.relid WHERE f.relkind = 'f') AS foreign_partitions,
+    (SELECT array_agg(DISTINCT format_type(u.oid, NULL)) FROM pg_attribute AS a JOIN pg_type AS y ON y.oid = a.atttypid
+       JOIN pg_type AS u ON u.oid IN (y.oid, y.typbasetype)
+     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND NOT has_type_privilege(u.oid, 'USAGE')) AS types
   FROM named AS t LEFT JOIN pg_class AS c ON c.oid = t.oid LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
     LEFT JOIN pg_index AS x ON x.indrelid = c.oid AND x.indisprimary
   ORDER BY 3`;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Pool, PoolClient } from 'pg';
+import { escapeLiteral, type Pool, type PoolClient } from 'pg';
 import { inTransaction, sqlState } from './database';
 import type { NodeIdentity } from './identity';
 import { recordWritten } from './history/record';
@@ -21,6 +21,13 @@ const giveWay = `SET LOCAL lock_timeout = '400ms'`;
  */
 export function supersession({ fields = 'NULL', rekeyed = '' } = {}): string {
   return fillTemplate('supersession.sql', { fields, rekeyed });
+}
+
+/** SQL for the field stamps of a write that leaves a row standing: of tables where the older row stands, that of its primary key tells its age. */
+export function keptAge({ key, oldestFirst }: TableShape): string {
+  if (!oldestFirst) return 'NULL';
+  const kept = escapeLiteral(JSON.stringify({ [key[0]!.name]: true }));
+  return `CASE WHEN NOT m.deleted AND NOT excluded.deleted THEN p2p.fields_of_write(m.fields, m.stamp, m.origin, ${kept}) END`;
 }
 
 /**
@@ -152,16 +159,25 @@ export async function versionImages(pool: Pool, identity: NodeIdentity, shape: T
   });
 }
 
-/** New versions for all keys of `source`. Written, and so locked, before it is judged which of them live (see buryMissing). */
-async function supersede(client: PoolClient, identity: NodeIdentity, shape: TableShape, source: string): Promise<void> {
+/**
+ * New versions for all keys of `source`. Written, and so locked, before it is judged which of them live (see buryMissing).
+ * @param stamp SQL; one that is lower than a row's gives it the lowest that a write can have
+ */
+export async function supersede(
+  client: PoolClient,
+  identity: NodeIdentity,
+  shape: TableShape,
+  source: string,
+  stamp = 'p2p.stamp()',
+): Promise<void> {
   await client.query(
     `INSERT INTO ${shape.meta} AS m (${metaKeys(shape)}, stamp, origin, priority, deleted, xid)
-     SELECT k.*, p2p.stamp(), $1, $2, false, pg_current_xact_id() FROM (SELECT DISTINCT s.* FROM (${source}) AS s ORDER BY ${shape.key.map((_, i) => i + 1).join(', ')}) AS k
-     ON CONFLICT (${metaKeys(shape)}) DO UPDATE SET ${supersession({ rekeyed: rekeyed(shape, inMeta('excluded')) })}`,
+     SELECT k.*, ${stamp}, $1, $2, false, pg_current_xact_id() FROM (SELECT DISTINCT s.* FROM (${source}) AS s ORDER BY ${shape.key.map((_, i) => i + 1).join(', ')}) AS k
+     ON CONFLICT (${metaKeys(shape)}) DO UPDATE SET ${supersession({ fields: keptAge(shape), rekeyed: rekeyed(shape, inMeta('excluded')) })}`,
     [identity.origin, identity.priority],
   );
   await client.query(
-    `UPDATE ${shape.meta} AS m SET deleted = true WHERE m.xid = pg_current_xact_id()
+    `UPDATE ${shape.meta} AS m SET deleted = true, fields = NULL WHERE m.xid = pg_current_xact_id()
        AND NOT EXISTS (SELECT FROM ${shape.name} AS d WHERE ${keysEqual(shape, inData('d'), inMeta('m'))})`,
   );
   await recordWritten(client, shape);

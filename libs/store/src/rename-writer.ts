@@ -56,7 +56,7 @@ async function assertStopped(db: Queryable): Promise<void> {
   const { rows: known } = await db.query(`SELECT FROM pg_class WHERE oid = to_regclass('p2p.node')`);
   if (known.length === 0) throw new Error('There is no pgmesh in this database: nothing is to be renamed.');
   const { rows } = await db.query<{ pid: number }>(
-    `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pgmesh' AND pid <> pg_backend_pid()`,
+    `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^pgmesh' AND pid <> pg_backend_pid()`,
   );
   if (rows[0])
     throw new Error(`The node of this database runs (its connection has pid ${rows[0].pid}). Stop it first.`);

@@ -1,6 +1,7 @@
-import { type DigestedForm, formDigest } from '@pgmesh/core';
+import { constraintsDigest, type DigestedForm, formDigest } from '@pgmesh/core';
 import type { Pool } from 'pg';
 import { type Constraints, noConstraints, readConstraints } from './parking/constraints';
+import { readDefinitions } from './parking/definitions';
 import { readShapes, type TableShape } from './table-shape';
 
 /** The shared tables as we last saw them; one that lost its primary key is left out until it has one. Read anew when a query finds that one has changed (trap 32). */
@@ -16,7 +17,8 @@ export class Shapes {
     const shapes = (await readShapes(this.pool)).filter(({ key }) => key.length > 0);
     this.between = await readConstraints(this.pool);
     this.byName = new Map(shapes.map((shape) => [shape.name, shape]));
-    const told = new Map(shapes.map(({ name, form }) => [name, { form, digest: formDigest(form) }]));
+    const definitions = await readDefinitions(this.pool);
+    const told = new Map(shapes.map((shape) => [shape.name, digested(shape, definitions.get(shape.id) ?? [])]));
     if (JSON.stringify([...told]) === JSON.stringify([...this.told])) return;
     this.told = told;
     for (const listener of [...this.listeners]) listener();
@@ -57,6 +59,10 @@ export class Shapes {
       this.all.find(({ schema, table }) => `${schema}.${table}` === text || (schema === 'public' && table === text))
     );
   }
+}
+
+function digested({ form }: TableShape, constraints: readonly string[]): DigestedForm {
+  return { form, digest: formDigest(form), constraints, constraintsDigest: constraintsDigest(constraints) };
 }
 
 /** SQLSTATEs that mean that a table is not what it was when the statement was made: look again, then try again. */

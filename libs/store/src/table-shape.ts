@@ -1,5 +1,6 @@
 import type { ColumnForm, TableForm } from '@pgmesh/core';
 import type { Queryable } from './database';
+import type { ParkedNote } from './parking/record';
 
 /** A column that is sent: all but generated ones, which every node computes for itself. */
 export interface Column {
@@ -34,6 +35,14 @@ export interface KeyColumn extends Column {
   readonly settled: boolean;
 }
 
+/** What there is of a table besides while it is decided which of its rows stand (parking/lift.ts). */
+export interface Lifted {
+  /** A table that refuses what the table refuses of one row by itself. */
+  readonly trial: string;
+  /** Gets the rows that were parked because their types cannot read them. */
+  readonly unread: ParkedNote[];
+}
+
 /** A shared table as its catalog describes it. */
 export interface TableShape {
   readonly id: number;
@@ -42,8 +51,8 @@ export interface TableShape {
   readonly name: string;
   /** Where its rows lie, in SQL: the table; while they are settled, what they were lifted into (parking/lift.ts). */
   readonly relation: string;
-  /** While they are settled, a table that refuses what the table refuses of one row by itself. */
-  readonly trial?: string;
+  /** While they are settled. */
+  readonly lifted?: Lifted;
   /** The two parts of the name as they are, unquoted. */
   readonly schema: string;
   readonly table: string;
@@ -53,6 +62,8 @@ export interface TableShape {
   readonly history: string;
   /** How many of a row's last versions are kept with their images. */
   readonly maxVersions: number;
+  /** Of rows that cannot stand beside each other the older stands (libs/core: isOldestFirst); its versions then bear their rows' age. */
+  readonly oldestFirst: boolean;
   readonly key: readonly KeyColumn[];
   /** All columns that are sent, the key's first. */
   readonly columns: readonly Column[];
@@ -110,7 +121,7 @@ export async function readShapes(db: Queryable, id: number | null = null): Promi
     Omit<TableShape, 'relation' | 'meta' | 'history' | 'key' | 'columns' | 'form'>
   >(
     `SELECT t.id, t.relation::oid::int8 AS oid, format('%I.%I', n.nspname, c.relname) AS name,
-       n.nspname AS schema, c.relname AS table, t.max_versions AS "maxVersions",
+       n.nspname AS schema, c.relname AS table, t.max_versions AS "maxVersions", t.oldest_first AS "oldestFirst",
        ${fingerprintOf('c.oid')} AS fingerprint
      FROM p2p.tracked_table AS t JOIN pg_class AS c ON c.oid = t.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
      WHERE $1::int4 IS NULL OR t.id = $1 ORDER BY t.name`,

@@ -1,10 +1,11 @@
 import { type MaxVersions, maxVersionsOf } from '@pgmesh/core';
 import { escapeLiteral, type Pool, type PoolClient } from 'pg';
+import type { Keeps } from './apply/judge';
 import { inTransaction, type Queryable } from './database';
 import { captureHistory, historyTableStatement, noHistory, prints, printsStatement } from './history/capture-block';
 import type { NodeIdentity } from './identity';
 import { dataKeys, inData, inMeta, keysEqual, metaKeys, rekeyed } from './keys';
-import { supersession } from './reconcile';
+import { keptAge, supersession } from './reconcile';
 import { readShapes, type TableShape } from './table-shape';
 import { fillTemplate } from './template';
 
@@ -18,7 +19,7 @@ export async function track(
   pool: Pool,
   identity: NodeIdentity,
   oid: number,
-  keepsFields: KeepsFields,
+  keeps: KeepsOf,
   keep: MaxVersions | null = null,
 ): Promise<TableShape> {
   return inTransaction(pool, 'BEGIN', async (client) => {
@@ -32,7 +33,7 @@ export async function track(
     const { id, made } = rows[0]!;
     const found = (await readShapes(client, id))[0]!;
     const maxVersions = keep ? maxVersionsOf(keep, `${found.schema}.${found.table}`) : found.maxVersions;
-    const shape = { ...found, maxVersions };
+    const shape = { ...found, maxVersions, oldestFirst: keeps(found).age };
     if (shape.key.length === 0) {
       throw new Error(
         `${shape.name} has lost its primary key. Its changes wait here until it has one: ALTER TABLE ${shape.name} ADD PRIMARY KEY (…);`,
@@ -42,8 +43,9 @@ export async function track(
     if (made) await client.query(trackStatement(shape));
     else await followKey(client, shape, moved);
     await followHistory(client, shape, found.maxVersions);
-    if (namesColumns(shape, keepsFields)) await followColumns(client, shape);
-    await client.query(captureStatement(shape, identity, keepsFields(shape)));
+    await client.query('UPDATE p2p.tracked_table SET oldest_first = $2 WHERE id = $1', [id, shape.oldestFirst]);
+    if (namesColumns(shape, keeps)) await followColumns(client, shape);
+    await client.query(captureStatement(shape, identity, keeps(shape)));
     if (!made) await dropHas(client, shape, `${has(shape)}(${shape.key.map((column) => column.type).join(', ')})`);
     await addTriggers(client, shape);
     return shape;
@@ -51,17 +53,13 @@ export async function track(
 }
 
 /** The shared tables that are no longer what their capture functions name: renamed, their key changed, or their columns where those are named. */
-export async function findUnfit(
-  db: Queryable,
-  shapes: readonly TableShape[],
-  keepsFields: KeepsFields,
-): Promise<TableShape[]> {
+export async function findUnfit(db: Queryable, shapes: readonly TableShape[], keeps: KeepsOf): Promise<TableShape[]> {
   if (shapes.length === 0) return [];
   const { rows: made } = await db.query<{ name: string }>(
     `SELECT 'p2p.' || proname AS name FROM pg_proc WHERE pronamespace = 'p2p'::regnamespace AND proname ~ '^prints_'`,
   );
   const isFit = (shape: TableShape) => {
-    if (!namesColumns(shape, keepsFields)) return `${fits(shape)}('${shape.oid}')`;
+    if (!namesColumns(shape, keeps)) return `${fits(shape)}('${shape.oid}')`;
     if (!made.some(({ name }) => name === prints(shape))) return 'false';
     return `${fits(shape)}('${shape.oid}') AND ${prints(shape)}('${shape.oid}')`;
   };
@@ -206,8 +204,8 @@ async function followHistory(client: PoolClient, shape: TableShape, before: numb
 }
 
 /** Whether a table's capture function names columns other than the key's: of images, or of what a write left as it was. */
-function namesColumns(shape: TableShape, keepsFields: KeepsFields): boolean {
-  return shape.maxVersions > 0 || keepsFields(shape);
+function namesColumns(shape: TableShape, keeps: KeepsOf): boolean {
+  return shape.maxVersions > 0 || keeps(shape).fields;
 }
 
 /** Makes the function that tells whether the columns are still those that the capture function names. */
@@ -233,7 +231,7 @@ function trackStatement(shape: TableShape): string {
   });
 }
 
-function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity, withFields: boolean): string {
+function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity, { fields }: Keeps): string {
   const sameTypes = shape.key.map((column) => `p2p.alike(d.${column.ident}, NULL::${column.type})`).join(' AND ');
   const fitsStatement = fillTemplate('fits.sql', {
     name: shape.name,
@@ -275,7 +273,7 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity,
   };
   const update = fillTemplate('capture-update.sql', {
     ...places,
-    supersessionByUpdate: supersession({ rekeyed: keys }),
+    supersessionByUpdate: supersession({ fields: keptAge(shape), rekeyed: keys }),
     fieldsColumn: '',
     keptFields: '',
   });
@@ -298,15 +296,13 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity,
     ...places,
     settings: history.settings,
     versions:
-      fillTemplate('capture-versions.sql', { ...places, update: withFields ? updateByFields() : update }) +
-      history.block,
+      fillTemplate('capture-versions.sql', { ...places, update: fields ? updateByFields() : update }) + history.block,
     aside: fillTemplate('capture-aside.sql', places),
   });
   return [fitsStatement, hasStatement, captureStatement].join('\n');
 }
 
-/** Whether writes to a table need field stamps. */
-export type KeepsFields = (shape: TableShape) => boolean;
+export type KeepsOf = (shape: TableShape) => Keeps;
 
 const fieldsOfUpdate = `CASE WHEN NOT m.deleted THEN p2p.fields_of_write(m.fields, m.stamp, m.origin, excluded.fields) END`;
 

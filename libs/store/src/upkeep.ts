@@ -69,7 +69,7 @@ export class Upkeep {
   }
 
   track(oid: number): Promise<TableShape> {
-    return track(this.pool, this.identity, oid, (table) => this.rulebook.judge.keepsFields(table));
+    return track(this.pool, this.identity, oid, this.rulebook.judge.keeps);
   }
 
   report(error: Error): void {
@@ -92,9 +92,7 @@ export class Upkeep {
         new Error(`${name} was dropped and is no longer shared. If there is a new one, start again to share it.`),
       );
     }
-    for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool), (table) =>
-      this.rulebook.judge.keepsFields(table),
-    )) {
+    for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool), this.rulebook.judge.keeps)) {
       await this.reporting(async () => {
         const shape = await this.track(oid);
         await backfill(this.pool, this.identity, shape);

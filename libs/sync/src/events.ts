@@ -1,4 +1,4 @@
-import type { Slot, SlotClash } from '@pgmesh/core';
+import type { ConstraintDifference, Slot, SlotClash } from '@pgmesh/core';
 import type { ConflictNote, NamedVersion, ParkedNote } from './ports';
 import type { PausedTable, RulesDiffer } from './status';
 
@@ -40,8 +40,23 @@ export type MeshNews =
       readonly tables: Readonly<Record<string, number>>;
     }
   | { readonly type: 'sync_failed'; readonly peer: string; readonly code: string; readonly detail: string }
+  /** Rows of a table were not as the peer has them; of these, `repaired` are by now. */
+  | {
+      readonly type: 'rows_differ';
+      readonly peer: string;
+      readonly table: string;
+      readonly rows: number;
+      readonly differ: number;
+      readonly repaired: number;
+    }
   /** The peer decides conflicts otherwise than this node; an empty list says that it no longer does. */
   | { readonly type: 'rules_differ'; readonly peer: string; readonly differences: readonly RulesDiffer[] }
+  /** The peer keeps out other rows of shared tables than this node; an empty list says that it no longer does. */
+  | {
+      readonly type: 'constraints_differ';
+      readonly peer: string;
+      readonly differences: readonly ConstraintDifference[];
+    }
   /** The peer draws numbers for serial keys that this node draws, too; `clash` null says that it no longer does. */
   | {
       readonly type: 'sequences_clash';

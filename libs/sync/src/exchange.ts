@@ -71,7 +71,7 @@ export class Exchange {
 
   constructor(private readonly parts: ExchangeParts) {}
 
-  /** @throws Problem `bad_request`, `other_protocol`, `other_node`, `cloned_node`, `forbidden` (another room) */
+  /** @throws Problem `bad_request`, `other_protocol`, `other_node`, `cloned_node`, `other_room` */
   async hello(body: unknown): Promise<Hello> {
     const { self, neighbours, instances, membership } = this.parts;
     const theirs = parseBody(helloSchema, body, 'greeting');

@@ -2,7 +2,13 @@ import { Readable } from 'node:stream';
 import { createSecureContext, rootCertificates } from 'node:tls';
 import {
   decodeFrames,
+  type DigestAnswer,
+  digestAnswerSchema,
+  type DigestRequest,
   type Frame,
+  type HeldAnswer,
+  heldAnswerSchema,
+  type HeldRequest,
   type Hello,
   helloSchema,
   type Hint,
@@ -14,6 +20,9 @@ import {
   type PushAnswer,
   pushAnswerSchema,
   receiverHeader,
+  type RowsRequest,
+  settleAnswerSchema,
+  type SettleRequest,
   windowContentType,
   type WindowRequest,
 } from '@pgmesh/wire';
@@ -33,6 +42,9 @@ export interface HttpClientOptions {
 
 /** JSON answers are small; what is longer is not one of ours. */
 const longestAnswer = 4 * 1024 * 1024;
+
+/** Milliseconds that the digests of a range may take beyond the time-out: tens of thousands of rows are read for them. */
+const comparing = 120_000;
 
 /** What Node says of a certificate whose authority it does not know. */
 const unknownAuthority = new Set([
@@ -98,20 +110,32 @@ export class HttpClient implements PeerClient {
   }
 
   async window(url: string, request: WindowRequest, signal: AbortSignal): Promise<AsyncIterable<Frame> | null> {
-    const { headers, body } = json(request);
-    const call = {
-      path: 'window',
-      answer: windowContentType,
-      headers: { ...headers, accept: windowContentType, 'accept-encoding': 'br, gzip' },
-      body,
-      patience: request.wait * 1000,
-    };
+    const call = { ...windowCall('window', request), patience: request.wait * 1000 };
     const answer = await this.#ask(url, call, signal);
     if (answer.statusCode === 204) {
       await answer.body.dump();
       return null;
     }
     return this.#frames(url, answer);
+  }
+
+  async digest(url: string, request: DigestRequest, signal: AbortSignal): Promise<DigestAnswer> {
+    const answer = await this.#json(url, { path: 'digest', patience: comparing, ...json(request) }, signal);
+    return this.#understood(url, () => parseBody(digestAnswerSchema, answer, 'answer with digests'));
+  }
+
+  async held(url: string, request: HeldRequest, signal: AbortSignal): Promise<HeldAnswer> {
+    const answer = await this.#json(url, { path: 'held', ...json(request) }, signal);
+    return this.#understood(url, () => parseBody(heldAnswerSchema, answer, 'answer with rows'));
+  }
+
+  async settle(url: string, request: SettleRequest, signal: AbortSignal): Promise<number> {
+    const answer = await this.#json(url, { path: 'settle', ...json(request) }, signal);
+    return this.#understood(url, () => parseBody(settleAnswerSchema, answer, 'answer with what was settled').settled);
+  }
+
+  async rows(url: string, request: RowsRequest, signal: AbortSignal): Promise<AsyncIterable<Frame>> {
+    return this.#frames(url, await this.#ask(url, windowCall('rows', request), signal));
   }
 
   async close(): Promise<void> {
@@ -175,6 +199,13 @@ export class HttpClient implements PeerClient {
 
 function json(value: unknown): { headers: Record<string, string>; body: string } {
   return { headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) };
+}
+
+/** One that is answered by a window. */
+function windowCall(path: string, request: unknown): Call {
+  const { headers, body } = json(request);
+  const accepted = { ...headers, accept: windowContentType, 'accept-encoding': 'br, gzip' };
+  return { path, answer: windowContentType, headers: accepted, body };
 }
 
 /** A node's refusal, or what else answers there: the page of a proxy, another program. */

@@ -1,4 +1,8 @@
 export { chooseEncoding, compress, type ContentEncoding, decompress, encodeBody } from './content-encoding';
+export type { ComparedPeer, ComparedTable, CompareOptions, DifferingRow } from './compare/result';
+export type { ComparisonAnswers } from './compare/answers';
+export { PeerComparison } from './compare/peer-comparison';
+export type { HeldPair } from './compare/row-check';
 export * from './events';
 export { Exchange, type Served } from './exchange';
 export { HttpClient, type HttpClientOptions } from './http-client';

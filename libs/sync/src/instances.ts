@@ -63,7 +63,7 @@ export class Instances {
 function runsTwice(nodeId: string): Problem {
   return new Problem(
     'cloned_node',
-    `Two processes answer in turns as "${nodeId}": a copy of its database was started, or a second process on it. Nothing is ` +
+    `Two processes answer in turns as "${nodeId}": a copy of its database was started. Nothing is ` +
       `exchanged with either until one has been stopped for a while. A copy needs a name of its own before it is started again: ` +
       `pgmesh new-incarnation.`,
     { node_id: nodeId },

@@ -1,6 +1,9 @@
-import { clashOf, formatCursor, type Position, type Rules, type SlotClash } from '@pgmesh/core';
-import { type Gossip, Problem, toWireKnowledge } from '@pgmesh/wire';
+import { clashOf, formatCursor, type Position } from '@pgmesh/core';
+import { type Gossip, type Hello, Problem, toWireKnowledge } from '@pgmesh/wire';
 import { jittered, retryDelay } from './backoff';
+import { PeerComparison, summaryOf } from './compare/peer-comparison';
+import type { CompareOptions, ComparedPeer } from './compare/result';
+import { Disagreements } from './disagreements';
 import { type Failure, failureOf } from './failure';
 import type { LinkContext, Session } from './link-context';
 import { PausedTables } from './paused-tables';
@@ -8,8 +11,7 @@ import type { KnownPeer } from './peers';
 import { PullLoop } from './pull';
 import { PushLoop } from './push';
 import { addRounds, type RoundResult } from './round';
-import { rulesDiffer } from './rules-differ';
-import type { LinkState, LinkStatus } from './status';
+import type { LastCompared, LinkState, LinkStatus } from './status';
 import { Wakeup } from './wakeup';
 
 /** Our side of the connection to one peer: greets it, then pulls and pushes until something fails, and begins anew. */
@@ -18,6 +20,7 @@ export class Link {
   readonly #retry = new Wakeup();
   readonly #greeting = new Wakeup();
   readonly #tables: PausedTables;
+  readonly #disagreements: Disagreements;
   readonly #pull: PullLoop;
   readonly #push: PushLoop;
   #running: Promise<void> | null = null;
@@ -29,9 +32,7 @@ export class Link {
   #position: Position | null = null;
   #lastSync: number | null = null;
   #lastError: LinkStatus['last_error'] = null;
-  #rulesDiffer: LinkStatus['rules_differ'] = [];
-  #clash: SlotClash | null = null;
-  #compared: readonly [ours: Rules, theirs: string] | null = null;
+  #lastCompared: LastCompared | null = null;
 
   constructor(
     private readonly context: LinkContext,
@@ -47,6 +48,7 @@ export class Link {
         this.#push.wake();
       },
     );
+    this.#disagreements = new Disagreements(context);
     this.#pull = new PullLoop(context, this.#tables, (position) => this.#worked(position));
     this.#push = new PushLoop(context, this.#tables, () => this.#worked(this.#position));
   }
@@ -97,14 +99,13 @@ export class Link {
   /** It told of itself. */
   told(): void {
     this.#push.wake();
-    this.#compareRules();
-    this.#compareSlots();
+    this.#disagreements.compare(this.#nodeId);
     this.#compareTables();
   }
 
   /** We decide otherwise from now on: it is told soon. */
   rulesChanged(): void {
-    this.#compareRules();
+    this.#disagreements.compare(this.#nodeId);
     this.#greeting.wake();
   }
 
@@ -115,6 +116,7 @@ export class Link {
 
   /** A table of ours is another from now on: it is told soon. */
   formsChanged(): void {
+    this.#disagreements.compare(this.#nodeId);
     this.#compareTables();
     this.#greeting.wake();
   }
@@ -139,6 +141,28 @@ export class Link {
     return addRounds(...(await rounds));
   }
 
+  /** Compares our rows with the peer's, and repairs what differs where that is asked for. */
+  async compare(
+    tables: readonly string[] | undefined,
+    options: CompareOptions,
+    signal: AbortSignal,
+  ): Promise<ComparedPeer> {
+    const epoch = this.#nodeId === null ? undefined : this.context.neighbours.get(this.#nodeId)?.epoch;
+    if (!this.isLive || this.#nodeId === null || epoch === undefined) {
+      const detail = `The link to ${this.#name} is not live (${this.#state}): GET /p2p/peers says why.`;
+      return { peer: this.#name, tables: [], error: { code: 'unavailable', detail } };
+    }
+    const peer = { nodeId: this.#nodeId, url: this.#url, epoch };
+    const nudge = (): void => {
+      this.#pull.wake();
+      this.#push.wake();
+    };
+    const comparison = new PeerComparison(this.context, peer, this.#tables.list(), nudge, options);
+    const compared = await comparison.run(tables, AbortSignal.any([signal, this.#stopping.signal]));
+    if (tables === undefined && compared.error === null) this.#lastCompared = summaryOf(compared, this.context.clock());
+    return compared;
+  }
+
   status(): LinkStatus {
     const { clock } = this.context;
     const pending = this.#push.pendingSince;
@@ -154,8 +178,10 @@ export class Link {
       copying: next ? { table: next.table, after: next.after } : null,
       lag_ms: pending === null ? 0 : Math.max(0, clock() - pending),
       failures: this.#failures,
-      rules_differ: this.#rulesDiffer,
+      rules_differ: this.#disagreements.rules,
+      constraints_differ: this.#disagreements.constraints,
       sequences: slot && { ...slot, clash: clashOf(this.context.store.slot, slot) },
+      compared: this.#lastCompared,
       paused_tables: this.#tables.list(),
     };
   }
@@ -219,9 +245,8 @@ export class Link {
     await membership.met(hello);
     neighbours.met(hello);
     const told = await self.hello(hello.node_id, neighbours.get(hello.node_id)?.told);
-    if (Object.keys(told.forms).some((table) => !ours.forms[table])) await client.hello(url, told, signal);
-    this.#compareRules();
-    this.#compareSlots();
+    if (tellsMore(told, ours)) await client.hello(url, told, signal);
+    this.#disagreements.compare(this.#nodeId);
     this.#compareTables(true);
     peers.learn(url, hello.node_id);
     if (hello.members !== null && hello.members !== (await membership.digest())) await this.#gossip(url, signal);
@@ -241,29 +266,6 @@ export class Link {
     if (lacked) await hint(lacked);
   }
 
-  /** Rows in conflict stand alike only where the rules are alike: a mesh that disagrees on them has to say so. */
-  #compareRules(): void {
-    const { store, events, neighbours } = this.context;
-    const peer = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
-    if (!peer || (this.#compared?.[0] === store.rules && this.#compared[1] === peer.rules)) return;
-    this.#compared = [store.rules, peer.rules];
-    const differences = rulesDiffer(store.rules, peer.rules);
-    if (JSON.stringify(differences) === JSON.stringify(this.#rulesDiffer)) return;
-    this.#rulesDiffer = differences;
-    events.emit({ type: 'rules_differ', peer: peer.nodeId, differences });
-  }
-
-  /** Two nodes that draw the same numbers give different rows one key. */
-  #compareSlots(): void {
-    const { store, events, neighbours } = this.context;
-    const peer = this.#nodeId === null ? undefined : neighbours.get(this.#nodeId);
-    if (!peer) return;
-    const clash = clashOf(store.slot, peer.slot);
-    if (clash === this.#clash) return;
-    this.#clash = clash;
-    events.emit({ type: 'sequences_clash', peer: peer.nodeId, clash, ours: store.slot, theirs: peer.slot });
-  }
-
   /** A table that would lose values is left out; one that no longer would comes back at once. */
   #compareTables(greeted = false): void {
     if (this.#nodeId === null || !this.#tables.compare(this.#nodeId, greeted)) return;
@@ -278,7 +280,7 @@ export class Link {
       await this.#greeting.wait(jittered(times.interval, random), signal);
       if (signal.aborted) return;
       // Somebody may have run what it takes.
-      if (this.#tables.list().length > 0) await store.refreshForms();
+      if (this.#tables.list().length + this.#disagreements.constraints.length > 0) await store.refreshForms();
       const again = await this.#greet(signal);
       if (again?.nodeId !== nodeId || again.epoch !== epoch) {
         throw new Problem('other_epoch', `Another node or another incarnation answers at ${this.#url}.`);
@@ -329,4 +331,11 @@ export class Link {
     this.#pull.fail(error);
     this.#push.fail(error);
   }
+}
+
+/** Whether a greeting has more of our tables than the one before it, sent when we knew less of the other's. */
+function tellsMore(told: Hello, before: Hello): boolean {
+  return (['forms', 'constraints'] as const).some((side) =>
+    Object.keys(told[side]).some((table) => !before[side][table]),
+  );
 }

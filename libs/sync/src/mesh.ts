@@ -1,5 +1,8 @@
 import { formatRules, type Position } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
+import { AntiEntropy } from './compare/anti-entropy';
+import { ComparisonAnswers } from './compare/answers';
+import type { ComparedPeer, CompareOptions } from './compare/result';
 import { MeshEvents } from './events';
 import { Collection } from './collection';
 import { Exchange } from './exchange';
@@ -34,6 +37,10 @@ export interface MeshOptions {
   readonly timeout?: number;
   /** P2P_MAX_RETRIES. */
   readonly retries?: number;
+  /** P2P_VERIFY_INTERVAL, in milliseconds; 0, and unless given: rows are compared on demand alone. */
+  readonly verifyInterval?: number;
+  /** P2P_VERIFY_REPAIR. */
+  readonly verifyRepair?: boolean;
   /** P2P_MEMBER_CAP, in milliseconds; null: a silent member is waited for until somebody evicts it. */
   readonly memberCap?: number | null;
   /** Milliseconds between two looks for deletions that may be forgotten; null unless given: none is. */
@@ -60,6 +67,9 @@ export class Mesh {
   readonly events: MeshEvents;
   /** What the HTTP controllers call. */
   readonly exchange: Exchange;
+  /** The same for nodes that compare their rows with ours. */
+  readonly comparisons: ComparisonAnswers;
+  readonly #antiEntropy: AntiEntropy;
   /** Who belongs to the mesh. */
   readonly membership: Membership;
   readonly #collection: Collection;
@@ -68,6 +78,7 @@ export class Mesh {
   readonly #endings: (() => void)[] = [];
   #links: Link[] = [];
   #ending: Promise<void>[] = [];
+  #comparing: Promise<unknown> = Promise.resolve();
   #telling: NodeJS.Timeout | null = null;
 
   constructor(options: MeshOptions) {
@@ -129,6 +140,7 @@ export class Mesh {
       inTouch,
       moved,
     });
+    this.comparisons = new ComparisonAnswers({ store, neighbours, journal, links });
     const client = options.client ?? new HttpClient({ timeout, secret, ca });
     const times: MeshTimes = {
       interval,
@@ -160,6 +172,16 @@ export class Mesh {
       inTouch,
       linked: () => this.#linked(),
     };
+
+    // Comparing what is here with what is there
+    this.#antiEntropy = new AntiEntropy({
+      interval: options.verifyInterval ?? 0,
+      repair: options.verifyRepair ?? true,
+      random,
+      events,
+      links: () => this.#links,
+      begins: (peer) => !neighbours.get(peer)?.links.includes(store.identity.nodeId) || store.identity.nodeId < peer,
+    });
   }
 
   /** The nodes that we have a live link to. */
@@ -195,6 +217,7 @@ export class Mesh {
     this.membership.start();
     this.#collection.start();
     follow();
+    this.#antiEntropy.start();
   }
 
   /** What is under way is broken off: it had not been applied, and is asked for again after the next start. */
@@ -202,6 +225,7 @@ export class Mesh {
     for (const end of this.#endings.splice(0)) end();
     if (this.#telling) clearTimeout(this.#telling);
     this.exchange.close();
+    await this.#antiEntropy.stop();
     await Promise.all([...this.#links.splice(0).map((link) => link.stop()), ...this.#ending]);
     await this.membership.stop();
     await this.#collection.stop();
@@ -238,12 +262,44 @@ export class Mesh {
    * @throws Problem `not_found` for a peer or a table that is not there
    */
   async syncNow(peer?: string, tables?: readonly string[]): Promise<SyncOutcome[]> {
+    return Promise.all(this.#linksTo(peer, tables).map((link) => this.#outcome(link, tables)));
+  }
+
+  /**
+   * Compares our rows with those of one peer, or of all that are live, one after the other, and repairs what differs where that is asked for
+   * (docs/verify.md). One such comparison at a time.
+   * @throws Problem `not_found` for a peer or a table that is not there
+   */
+  async compare(
+    { peer, tables, ...options }: CompareOptions & { readonly peer?: string; readonly tables?: readonly string[] },
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<ComparedPeer[]> {
+    const links = this.#linksTo(peer, tables).filter(({ isLive }) => peer !== undefined || isLive);
+    const compared: ComparedPeer[] = [];
+    for (const link of links) {
+      compared.push(await this.#inTurn(() => link.compare(tables, options, signal)));
+    }
+    return compared;
+  }
+
+  /** @throws Problem `not_found` for a peer, by node id or URL, that is not there */
+  assertKnown(peer: string | undefined): void {
+    this.#linksTo(peer, undefined);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#comparing.then(work);
+    this.#comparing = turn.catch(() => undefined); // told to whoever asked for it
+    return turn;
+  }
+
+  #linksTo(peer: string | undefined, tables: readonly string[] | undefined): Link[] {
     const shared = this.#context.store.tables();
     const unknown = tables?.find((table) => !shared.includes(table));
     if (unknown !== undefined) throw new Problem('not_found', 'There is no such table here, or it is not shared.');
     const links = this.#links.filter(({ nodeId, url }) => peer === undefined || peer === nodeId || peer === url);
     if (peer !== undefined && links.length === 0) throw new Problem('not_found', 'There is no such peer.');
-    return Promise.all(links.map((link) => this.#outcome(link, tables)));
+    return links;
   }
 
   /**

@@ -114,7 +114,7 @@ export class PausedTables {
     this.#refusals.set(keyOf(paused), {
       paused,
       ours: store.forms().get(table)?.digest,
-      theirs: neighbours.get(peer)?.told.digests.get(table),
+      theirs: neighbours.get(peer)?.told.forms.digests.get(table),
       until: clock() + times.interval,
     });
     this.#paused = new Map([...this.#paused, [keyOf(paused), paused]]);
@@ -137,8 +137,8 @@ export class PausedTables {
     const shared = store.tables().filter((table) => tables.includes(table));
     const found = shared.flatMap((table) => {
       const ours = forms.get(table);
-      const digest = told.digests.get(table);
-      const theirs = ours && digest === ours.digest ? ours.form : told.forms.get(table);
+      const digest = told.forms.digests.get(table);
+      const theirs = ours && digest === ours.digest ? ours.form : told.forms.wholes.get(table);
       const [here, there] = [
         at(store.identity.nodeId, ours?.form, this.#seen('ours', table)),
         at(nodeId, theirs, this.#seen('theirs', table)),

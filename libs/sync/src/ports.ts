@@ -1,11 +1,15 @@
 import type {
   DigestedForm,
+  DigestedRange,
+  DigestRange,
   FeedRequest,
+  HeldRow,
   Knowledge,
   Member,
   MemberHead,
   Position,
   References,
+  Remedy,
   Rules,
   Slot,
 } from '@pgmesh/core';
@@ -70,6 +74,44 @@ export interface Inbox {
   copyAnew(node: string, tables: readonly string[]): Promise<boolean>;
   /** How far we have come in every feed. A node of which a first copy is under way is left out: we hold more of it than we say. */
   knowledge(): Promise<Knowledge>;
+}
+
+/** What a table is compared by with another node's: columns that both have, and whether keys are in the order of its index. */
+export interface Comparison {
+  readonly table: string;
+  readonly columns: readonly string[];
+  readonly byIndex: boolean;
+}
+
+/** Our rows and their versions as digests, and what is done about those that another node holds otherwise. Keys are PostgreSQL's text. */
+export interface RowDigests {
+  /** Names the order in which an index has the table's keys: nodes with one name have the same. Null where there is none to go by. */
+  order(table: string): Promise<string | null>;
+  /** @throws Problem `bad_request` for keys that are none of the table's, `not_found` for a table that is not shared */
+  read(comparison: Comparison, ranges: readonly DigestRange[]): Promise<DigestedRange[]>;
+  /** The key at which a range of `rows` rows from `from` on ends; null at the table's end. */
+  endOf(comparison: Comparison, from: readonly string[] | null, rows: number): Promise<readonly string[] | null>;
+  /** How rows are held, in the order of the keys, and the snapshot that showed them so, as `xmax:xip,…`. */
+  held(
+    comparison: Comparison,
+    keys: readonly (readonly string[])[],
+  ): Promise<{ readonly snapshot: string; readonly rows: readonly HeldRow[] }>;
+  /** The rows of these keys, in a window that connects wherever its reader stands and moves nobody. */
+  open(table: string, keys: readonly (readonly string[])[]): Promise<OutgoingWindow>;
+  /**
+   * Gives rows versions of their own as they are, where they are held as `digest` says. `meanwhile` runs when they are locked.
+   * @returns how many there were
+   * @throws Problem `busy`
+   */
+  settle(
+    comparison: Comparison,
+    remedies: readonly {
+      readonly key: readonly string[];
+      readonly digest: string;
+      readonly remedy: Exclude<Remedy, 'none'>;
+    }[],
+    meanwhile?: () => Promise<void>,
+  ): Promise<number>;
 }
 
 /** A version's name, with the node in it. */
@@ -204,6 +246,7 @@ export interface Store {
   readonly feed: Feed;
   readonly inbox: Inbox;
   readonly history: SyncHistory;
+  readonly digests: RowDigests;
   readonly members: Members;
   /** How conflicts are decided here. */
   readonly rules: Rules;

@@ -3,7 +3,7 @@ import { type Hello, Problem, protocolVersion, toWireKnowledge, toWirePosition }
 import { formatRules } from '@pgmesh/core';
 import { otherNode, otherProtocol } from './incoming';
 import type { Store } from './ports';
-import { formsFor, type ToldTables } from './told-tables';
+import { constraintsFor, formsFor, type ToldTables } from './told-tables';
 
 export interface SelfOptions {
   readonly store: Store;
@@ -37,6 +37,8 @@ export class Self {
       tables: [...tables],
       digests: tables.map((table) => forms.get(table)?.digest ?? ''),
       forms: formsFor(forms, told),
+      constraint_digests: tables.map((table) => forms.get(table)?.constraintsDigest ?? ''),
+      constraints: constraintsFor(forms, told),
       rules: formatRules(store.rules),
       sequences: store.slot,
       members: await digest(),
@@ -52,14 +54,15 @@ export class Self {
     return hello.instance === this.#instance;
   }
 
-  /** @throws Problem `other_protocol`, `forbidden` (another room), `other_node` (our id, but not us) */
+  /** @throws Problem `other_protocol`, `other_room`, `other_node` (our id, but not us) */
   check(hello: Hello): void {
     const { store, room } = this.options;
     if (hello.protocol !== protocolVersion) throw otherProtocol(hello.protocol);
     if (hello.room !== room) {
       throw new Problem(
-        'forbidden',
-        'The nodes are of different rooms. Set the same P2P_ROOM on both, or leave them apart.',
+        'other_room',
+        `The nodes are of different rooms, ${JSON.stringify(room)} and ${JSON.stringify(hello.room.slice(0, 63))}. ` +
+          'Set the same P2P_ROOM on both, or leave them apart.',
       );
     }
     if (hello.node_id === store.identity.nodeId && !this.is(hello)) throw otherNode(hello.node_id);

@@ -1,4 +1,4 @@
-import type { Slot, SlotClash } from '@pgmesh/core';
+import type { ConstraintDifference, Slot, SlotClash } from '@pgmesh/core';
 
 /**
  * `connecting`: not greeted yet. `live`: reading its feed and bringing it ours. `retrying`: an exchange failed, and is tried
@@ -24,10 +24,27 @@ export interface LinkStatus {
   readonly failures: number;
   /** Where it decides conflicts otherwise than we do: while there is anything, such rows may differ for good. */
   readonly rules_differ: readonly RulesDiffer[];
+  /** Of which tables it keeps out other rows than we do: while there is anything, the two may park different rows. */
+  readonly constraints_differ: readonly ConstraintDifference[];
   /** Which numbers it draws for serial keys, and how that clashes with ours; null while it has told of none. */
   readonly sequences: (Slot & { readonly clash: SlotClash | null }) | null;
+  /** How our rows compared with its, when they were compared last; null while they have not been since the start. */
+  readonly compared: LastCompared | null;
   /** The tables that are kept out of the exchange with it; all others go on. */
   readonly paused_tables: readonly PausedTable[];
+}
+
+/** The outcome of the last comparison with a peer (docs/verify.md). */
+export interface LastCompared {
+  /** ISO 8601 */
+  readonly at: string;
+  /** Rows of all tables that were compared. */
+  readonly rows: number;
+  /** Rows that differ, and were not repaired. */
+  readonly differ: number;
+  readonly repaired: number;
+  /** Those that differ, by table; tables without any are left out. */
+  readonly tables: Readonly<Record<string, number>>;
 }
 
 /** A table of which rows of one node would lose values in the other's table. It resumes by itself when that has ended. */

@@ -1,11 +1,14 @@
 import {
   advance,
+  beginning,
+  constraintsDigest,
   cutSnapshot,
   defaultRules,
   type DigestedForm,
   type FeedRequest,
   formDigest,
   formatSnapshot,
+  type HeldRow,
   type Knowledge,
   type Known,
   learn,
@@ -48,6 +51,7 @@ import type {
   SyncRecord,
 } from '../src/ports';
 import { stepOf } from '../src/step';
+import { type HeldTable, MemoryDigests } from './memory-digests';
 import { MemoryMembers } from './memory-members';
 
 interface Row {
@@ -80,6 +84,10 @@ export class MemoryStore implements Store {
     knowledge: async () => this.#knowledge(),
     copyAnew: async () => false,
   };
+  readonly digests = new MemoryDigests(
+    (table) => this.#heldTable(table),
+    () => formatSnapshot(this.#present()),
+  );
   readonly members: Members = new MemoryMembers(() => this.#claimed());
   /** Its tables take every row. */
   readonly onParking = () => () => undefined;
@@ -140,6 +148,13 @@ export class MemoryStore implements Store {
   /** Another set of columns beside the key; rows of others are taken as if they had them. */
   alter(table: string, ...columns: readonly string[]): void {
     this.#forms = new Map([...this.#forms, [table, formOf(columns)]]);
+    for (const listener of [...this.#formListeners]) listener();
+  }
+
+  /** Other constraints, which nothing here looks after. */
+  constrain(table: string, ...constraints: readonly string[]): void {
+    const told = { ...this.#forms.get(table)!, constraints, constraintsDigest: constraintsDigest(constraints) };
+    this.#forms = new Map([...this.#forms, [table, told]]);
     for (const listener of [...this.#formListeners]) listener();
   }
 
@@ -228,6 +243,23 @@ export class MemoryStore implements Store {
     const except = judge(this.#knowledge());
     const found =
       request.kind === 'window' ? this.#readWindow(request, except, limit) : this.#readPiece(request, except, limit);
+    return this.#opened(found);
+  }
+
+  #heldTable(table: string): HeldTable {
+    const rows = this.#rowsOf(table);
+    const found = (keys: readonly string[]) =>
+      keys.flatMap((key) => (rows.has(key) ? [{ table, key, row: rows.get(key)! }] : []));
+    const at = formatSnapshot(beginning);
+    const head = { kind: 'window' as const, from: at, to: at, more: true, tables: [table], at: null, next: null };
+    return {
+      rows: () => [...rows].map(([key, { state }]) => heldOf(key, state)),
+      open: async (keys) => this.#opened({ head, rows: found(keys) }),
+      rewrite: (key) => this.write(table, key, rows.get(key)!.state.at(-1)!.image?.value ?? null),
+    };
+  }
+
+  #opened(found: { readonly head: FoundHead; readonly rows: readonly FoundRow[] }): OutgoingWindow {
     const { nodeId, epoch } = this.identity;
     const own = { type: 'window' as const, protocol: protocolVersion, node: nodeId, epoch };
     const told = { knowledge: toWireKnowledge(this.#knowledge()), guards: {}, whole: [] };
@@ -383,13 +415,21 @@ export class MemoryStore implements Store {
   }
 }
 
+function heldOf(key: string, state: RowState): HeldRow {
+  const { stamp, origin, past, deleted, image } = state.at(-1)!;
+  const names = state.map((one) => `${one.stamp}@${one.origin}`).join();
+  const several = state.length > 1;
+  const version = { stamp, origin, past, deleted, several, composed: false, names };
+  return { key: [key], digest: JSON.stringify(state), value: image && JSON.stringify(image), version, untouched: true };
+}
+
 function formOf(columns: readonly string[]): DigestedForm {
   const text = { type: 'text', base: 'text', generated: false, more: '' };
   const form = {
     key: ['key'],
     columns: ['key', ...columns].map((name) => ({ ...text, name, optional: name !== 'key' })),
   };
-  return { form, digest: formDigest(form) };
+  return { form, digest: formDigest(form), constraints: [], constraintsDigest: constraintsDigest([]) };
 }
 
 interface FoundRow {

@@ -109,6 +109,10 @@ export const helloSchema = z.object({
   digests: z.array(z.string().max(64)).max(10_000).default([]),
   /** The forms of those that the listener has in another form, as far as that is known. */
   forms: z.record(name, tableFormSchema).default({}),
+  /** The digests of what keeps rows out of them (libs/core: constraintsDigest), likewise. */
+  constraint_digests: z.array(z.string().max(64)).max(10_000).default([]),
+  /** What keeps rows out of those where the listener has another digest (libs/core: constraintsOf), as far as that is known. */
+  constraints: z.record(name, z.array(z.string().max(10_000)).max(1_000)).default({}),
   /** How the speaker decides conflicts (libs/core: formatRules). A node that says nothing goes by the last write. */
   rules: z.string().max(longestRules).default('last-write-wins'),
   /** Which numbers the speaker draws for serial keys (libs/core: Slot); null when it has not been told. */

@@ -1,4 +1,6 @@
+export * from './bootstrap';
 export * from './codec';
+export * from './digest';
 export * from './exchange';
 export * from './frame';
 export * from './protocol';

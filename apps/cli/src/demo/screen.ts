@@ -64,7 +64,11 @@ function tell(line: LogLine): string | null {
     case 'unparked':
       return `unparked  ${rowOf(line)}${line.stands === true ? '' : ', which was deleted'}`;
     case 'rules_differ':
-      return `differs   from ${String(peer)} in P2P_CONFLICT`;
+      return differs(line, 'P2P_CONFLICT');
+    case 'constraints_differ':
+      return differs(line, 'constraints');
+    case 'rows_differ':
+      return `differs   from ${String(peer)} in ${String(line.differ)} rows of ${String(line.table)}, ${String(line.repaired)} repaired`;
     case 'sequences_clash':
       return line.clash === null ? null : `clashes   with ${String(peer)} over serial keys: pgmesh sequences`;
     case 'table_paused':
@@ -76,6 +80,12 @@ function tell(line: LogLine): string | null {
     default:
       return isTrouble(line) ? `${String(line.level)}  ${String(msg)}` : null;
   }
+}
+
+/** An empty list says that they no longer do. */
+function differs({ peer, differences }: LogLine, what: string): string {
+  const agree = Array.isArray(differences) && differences.length === 0;
+  return agree ? `agrees    with ${String(peer)} in ${what} again` : `differs   from ${String(peer)} in ${what}`;
 }
 
 const told = (conflicts: unknown): string =>

@@ -17,7 +17,7 @@ export function readConfiguration(...sources: readonly Source[]): Configuration 
   const values = Object.fromEntries(
     Object.entries(settings).map(([name, setting]) => [name, valueOf(setting, sources, findings)]),
   ) as unknown as Configuration;
-  if (findings.length === 0 && values.enabled) findings.push(...openWithoutSecret(values));
+  if (findings.length === 0 && values.enabled) findings.push(...contradictions(values));
   if (findings.length > 0) throw new ConfigurationError(findings);
   return values;
 }
@@ -26,7 +26,7 @@ export function readConfiguration(...sources: readonly Source[]): Configuration 
 export function configurationOf(given: Partial<Configuration>): Configuration {
   const said = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const values = { ...readConfiguration(), ...said } as Configuration;
-  const findings = values.enabled ? openWithoutSecret(values) : [];
+  const findings = values.enabled ? contradictions(values) : [];
   if (findings.length > 0) throw new ConfigurationError(findings);
   return values;
 }
@@ -63,6 +63,22 @@ function valueOf(setting: Setting, sources: readonly Source[], findings: string[
   const also = flag === null ? '' : ` (option ${flag.split(' ')[0]})`;
   for (const { message } of result.error.issues) findings.push(`${variable}${shown} ${message}${also}.`);
   return undefined;
+}
+
+/** What single settings do not show. */
+function contradictions(values: Configuration): string[] {
+  return [...openWithoutSecret(values), ...nothingToAsk(values)];
+}
+
+function nothingToAsk({ discovery, bootstrapUrl, dnsName }: Configuration): string[] {
+  const without = (mode: string, variable: string): string =>
+    `P2P_DISCOVERY_MODE names ${mode}, and ${variable} is not set. Set it, or leave ${mode} out.`;
+  return [
+    ...(discovery.includes('bootstrap') && bootstrapUrl.length === 0
+      ? [without('bootstrap', 'P2P_BOOTSTRAP_URL')]
+      : []),
+    ...(discovery.includes('dns') && dnsName === undefined ? [without('dns', 'P2P_DNS_NAME')] : []),
+  ];
 }
 
 function openWithoutSecret({ host, secret }: Configuration): string[] {

@@ -1,5 +1,6 @@
 import { isNodeName, parseMaxVersions, parseRules } from '@pgmesh/core';
-import { parsePeerUrl } from '@pgmesh/discovery';
+import { parseDnsName, parsePeerUrl } from '@pgmesh/discovery';
+import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import {
@@ -44,16 +45,23 @@ const maxVersions = z.string().superRefine((text, context) => {
   }
 });
 
-const discovery = list.superRefine((modes, context) => {
-  for (const mode of modes) {
-    if (mode === 'bootstrap' || mode === 'dns') {
-      const message = `names ${mode}, which this version does not have yet. Use mdns, manual, or both`;
-      context.addIssue({ code: 'custom', message });
-    } else if (mode !== 'mdns' && mode !== 'manual') {
-      context.addIssue({ code: 'custom', message: 'must be mdns, manual, or both separated by a comma' });
-    }
-  }
-});
+const modes = ['mdns', 'bootstrap', 'dns', 'manual'];
+const discovery = list.refine(
+  (named) => named.every((mode) => modes.includes(mode)),
+  `must be one or more of ${modes.join(', ')}, separated by commas`,
+);
+
+const dnsName = z
+  .string()
+  .refine(
+    (text) => parseDnsName(text) !== null,
+    'is no name to look up. Write shop.default.svc.cluster.local, the same with :8001, or _http._tcp.shop.default.svc.cluster.local',
+  );
+
+const dnsServers = list.refine(
+  (servers) => servers.every((server) => isIP(server.replace(/^\[(.+)\](:\d{1,5})?$|^([^:]+):\d{1,5}$/, '$1$3')) !== 0),
+  'holds what is no address of a DNS server. Write 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353',
+);
 
 /** Identifiers are PostgreSQL's to read: the text goes to the store as it is, but for the commas between the names. */
 const tables = z
@@ -110,7 +118,8 @@ export const settings = {
     flag: '--data-dir <directory>',
     type: z.string(),
     fallback: 'data',
-    meaning: 'Where embedded databases live, each in a directory named after its node.',
+    meaning:
+      'Where embedded databases live, each in a directory named after its node, and the register of a bootstrap node.',
     example: '/var/lib/pgmesh',
   },
   databasePort: {
@@ -155,7 +164,8 @@ export const settings = {
     type: discovery,
     fallback: 'mdns',
     meaning:
-      'How peers are found besides those known by hand: `mdns` on the local network, `manual` for not at all. Peers known by hand are always dialled.',
+      'How peers are found besides those known by hand, one or more of: `mdns` on the local network, `bootstrap` by nodes that introduce others, `dns` by the ' +
+      'records of a name, `manual` for not at all. Peers known by hand are always dialled.',
     example: 'mdns',
   },
   discoveryPort: {
@@ -185,23 +195,71 @@ export const settings = {
     meaning: 'The address under which other nodes reach this one, behind a proxy or a tunnel.',
     example: 'https://shop1.example.com',
   },
+  replicaUrl: {
+    variable: 'P2P_REPLICA_URL',
+    flag: '--replica-url <url>',
+    type: url('http:', 'https:'),
+    fallback: undefined,
+    fallbackMeaning: "the machine's address and `API_PORT`",
+    meaning:
+      'Where the other processes of this node, over the same database, reach this one: its own address, not that of what distributes requests among them.',
+    example: 'http://10.0.3.17:8001',
+  },
   bootstrapUrl: {
     variable: 'P2P_BOOTSTRAP_URL',
+    flag: '--bootstrap-url <urls>',
+    type: peers,
+    fallback: '',
+    fallbackMeaning: 'none',
+    meaning:
+      'The bootstrap nodes at which this node registers and asks for neighbours, with `bootstrap` in P2P_DISCOVERY_MODE. The same on all nodes.',
+    example: 'https://a.example.com,https://b.example.com',
+  },
+  bootstrapServe: {
+    variable: 'P2P_BOOTSTRAP_SERVE',
     flag: null,
-    type: z
-      .string()
-      .refine(() => false, 'names a bootstrap node, which this version does not have yet. Remove it and use P2P_PEERS'),
+    type: yesOrNo,
+    fallback: 'false',
+    meaning:
+      'With `true` this node is a bootstrap node as well. The register is kept in P2P_DATA_DIR, which has to outlast a restart.',
+    example: 'true',
+  },
+  bootstrapLease: {
+    variable: 'P2P_BOOTSTRAP_LEASE',
+    flag: '--bootstrap-lease <time>',
+    type: duration(1_000, 3_600_000),
+    fallback: '60s',
+    meaning:
+      'How long a bootstrap node introduces a node that it does not hear of. Nodes renew after a third of it. Read by bootstrap nodes alone.',
+    example: '60s',
+  },
+  dnsName: {
+    variable: 'P2P_DNS_NAME',
+    flag: '--dns-name <name>',
+    type: dnsName,
     fallback: undefined,
     fallbackMeaning: 'none',
-    meaning: 'Kept for discovery by a bootstrap node; a value is refused until then.',
-    example: '',
+    meaning:
+      "The name whose records are peers, with `dns` in P2P_DISCOVERY_MODE: its A and AAAA records with the port that is written behind it (this node's own " +
+      'unless one is), or the SRV records of a name that begins with `_http._tcp.` or `_https._tcp.`',
+    example: 'shop.default.svc.cluster.local:8001',
+  },
+  dnsServers: {
+    variable: 'P2P_DNS_SERVERS',
+    flag: '--dns-servers <addresses>',
+    type: dnsServers,
+    fallback: '',
+    fallbackMeaning: "the system's",
+    meaning: 'The DNS servers that are asked for P2P_DNS_NAME.',
+    example: '192.0.2.53,192.0.2.54:5353',
   },
   room: {
     variable: 'P2P_ROOM',
     flag: '--room <name>',
     type: nodeName,
     fallback: 'default',
-    meaning: 'Keeps meshes on one network apart: nodes find only those of their own room.',
+    meaning:
+      'Keeps meshes apart that share a network or a bootstrap node: nodes find only those of their own room, and refuse others (`other_room`).',
     example: 'shop',
   },
   secret: {
@@ -308,7 +366,8 @@ export const settings = {
       'Which of several concurrent versions stands: a strategy for all tables, and others for single tables (`table=strategy`) or ' +
       'for the rows whose key begins so (`table:prefix=strategy`). The strategies: `last-write-wins`, `first-write-wins`, ' +
       '`node-priority` (by P2P_PRIORITY of the writer), `merge-fields` (the newest write of each field), `custom(name)` (a function of P2P_RESOLVERS) and ' +
-      '`manual` (the last write stands until somebody decides). The same on all nodes.',
+      '`manual` (the last write stands until somebody decides). Where the first write wins in a whole table, the older of two rows with ' +
+      'one unique key stands, elsewhere the one that was written last. The same on all nodes.',
     example: 'last-write-wins, orders=node-priority',
   },
   resolversFile: {
@@ -348,6 +407,26 @@ export const settings = {
       "How many of a row's last versions are kept with their values, the present one included, to be read and restored: " +
       'a number for all tables, and others for single tables (`table=number`), 0 to 1000. Each node keeps its own history.',
     example: '5, orders=20, "My Table"=0',
+  },
+  verifyInterval: {
+    variable: 'P2P_VERIFY_INTERVAL',
+    flag: '--verify-interval <time>',
+    type: duration(0, 30 * 86_400_000),
+    fallback: '1h',
+    meaning:
+      'How often, about, the rows of all tables are compared with those of a peer, one peer after the other, at a tenth of the time of one ' +
+      'connection. 0 leaves it out; `pgmesh verify` compares at once.',
+    example: '6h',
+  },
+  verifyRepair: {
+    variable: 'P2P_VERIFY_REPAIR',
+    flag: '--verify-repair <yes or no>',
+    type: yesOrNo,
+    fallback: 'true',
+    meaning:
+      'Whether rows that are found to differ then are repaired, by an ordinary merge in which nothing is lost; up to 1,000 rows of a table. ' +
+      'With `false` they are only told.',
+    example: 'false',
   },
   logLevel: {
     variable: 'P2P_LOG_LEVEL',

@@ -29,6 +29,8 @@ export class HealthController {
   private async mesh() {
     const indicator = this.indicators.check('mesh');
     if (!this.node.configuration.enabled) return indicator.up({ enabled: false });
+    const { leader } = this.node;
+    if (leader !== null) return indicator.up({ role: 'standing by', leader: leader.url });
     try {
       return indicator.up(await this.node.running.store.health());
     } catch (error) {

@@ -2,8 +2,8 @@ import { HttpException } from '@nestjs/common';
 import { FrameError, Problem, problemCodes, type ProblemCode, problemContentType } from '@pgmesh/wire';
 import type { ServerResponse } from 'node:http';
 
-/** Seconds after which a client may try again what failed for no fault of its own. */
-const retryAfter = '1';
+/** Seconds after which a client may try again what failed for no fault of its own, where the problem does not say it better (`retry_after`). */
+const retryAfter = 1;
 
 export function answerProblem(response: ServerResponse, problem: Problem): void {
   if (response.headersSent) {
@@ -13,11 +13,11 @@ export function answerProblem(response: ServerResponse, problem: Problem): void 
   response.statusCode = problem.status;
   response.setHeader('content-type', problemContentType);
   response.removeHeader('content-encoding');
-  if (problem.status === 503) response.setHeader('retry-after', retryAfter);
+  const { allow, retry_after: seconds = retryAfter } = problem.extra;
+  if (problem.status === 503 || problem.status === 429) response.setHeader('retry-after', String(seconds));
   // The rest of the body never came: nothing else can follow on this connection.
   if (problem.status === 408) response.setHeader('connection', 'close');
   if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer');
-  const { allow } = problem.extra;
   if (typeof allow === 'string') response.setHeader('allow', allow);
   response.end(JSON.stringify(problem.toDocument()));
 }
@@ -70,6 +70,7 @@ const byStatus: Readonly<Record<number, ProblemCode>> = {
   408: 'request_timeout',
   413: 'too_large',
   415: 'unsupported_media',
+  429: 'too_many',
   503: 'unavailable',
 };
 

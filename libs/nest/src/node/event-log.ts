@@ -15,7 +15,9 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   changes_received: 'log',
   changes_sent: 'debug',
   sync_failed: 'warn',
+  rows_differ: 'warn',
   rules_differ: 'warn',
+  constraints_differ: 'warn',
   sequences_clash: 'warn',
   rules_changed: 'log',
   table_paused: 'warn',
@@ -46,7 +48,7 @@ export class EventLog {
   };
 
   private levelOf(event: MeshEvent): Level {
-    if (event.type === 'rules_differ' && event.differences.length === 0) return 'log';
+    if ('differences' in event && event.differences.length === 0) return 'log';
     if (event.type === 'conflict' && this.isNewFailure(event)) return 'warn';
     // A row that waits for the one that it refers to is no error: that one may be on its way.
     if (event.type === 'parked' && event.reason === 'reference') return 'log';

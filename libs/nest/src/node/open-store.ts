@@ -21,8 +21,7 @@ export const openPostgresStore: OpenStore = async (
     resolverTimeout,
     maxVersions: versions,
   },
-  warn,
-  given = {},
+  { warn, lease, resolvers: given = {} },
 ) => {
   if (databaseUrl === undefined) {
     throw new ConfigurationError([
@@ -45,6 +44,7 @@ export const openPostgresStore: OpenStore = async (
     resolverTimeout,
     conflictRetention,
     maxVersions: kept.maxVersions,
+    lease,
     onFinding: ({ level, table, problem, remedy }) => {
       // Errors are thrown together when all have been found.
       if (level === 'warning') warn(`${table === null ? '' : `${table}: `}${problem} ${remedy}`);
@@ -70,6 +70,7 @@ export const openPostgresStore: OpenStore = async (
     feed: store.feed,
     inbox: store.inbox,
     history: store.history,
+    digests: store.digests,
     peerBook: store.peerBook,
     members: store.members,
     conflicts: store.conflicts,
@@ -84,6 +85,7 @@ export const openPostgresStore: OpenStore = async (
     forms: () => store.forms(),
     refreshForms: () => store.refreshForms(),
     onForms: (listener) => store.onForms(listener),
+    displaced: store.displaced,
     conflictsResolved: () => store.conflictsResolved(),
     close: () => store.close(),
     async changes(table, query) {

@@ -17,6 +17,8 @@ export type ShownKey = Readonly<Record<string, string>>;
 
 /** Single rows of shared tables, by a key as it stands in a URL: plain text, or a JSON array of texts for a key of several columns. */
 export interface Rows {
+  /** The key as PostgreSQL prints it, whether there is such a row or not. @throws Problem `bad_request`, `unavailable` */
+  key(table: string, key: string): Promise<readonly string[]>;
   /** The newest first. @throws Problem `not_found`, `bad_request`, `history_off`, `unavailable` */
   history(table: string, key: string): Promise<{ readonly key: ShownKey; readonly versions: readonly KeptVersion[] }>;
   /** Which node wrote what of it, by which rule it stands, and against what. @throws Problem `not_found`, `bad_request`, `unavailable` */
@@ -48,5 +50,7 @@ export interface NodeStore extends Store {
   conflictsResolved(): Promise<number>;
   /** Findings that a person should know of; rejects with Problem `unavailable` when the database is away. */
   health(): Promise<Readonly<Record<string, unknown>>>;
+  /** Resolves when another process leads in place of this one, which has to be closed then. */
+  readonly displaced: Promise<void>;
   close(): Promise<void>;
 }

@@ -1,13 +1,12 @@
 import type { Rules } from '@pgmesh/core';
-import { ManualSource, MdnsSource, type Peer, PeerDirectory } from '@pgmesh/discovery';
+import { type BootstrapStatus, ManualSource, type Peer, PeerDirectory } from '@pgmesh/discovery';
 import { type Exchange, type LinkStatus, Mesh, type MeshListener, type MeshStatus } from '@pgmesh/sync';
-import { protocolVersion } from '@pgmesh/wire';
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { type Configuration, listeningHost } from '../configuration/configuration';
+import type { Configuration } from '../configuration/configuration';
 import { ConfigurationError } from '../configuration/configuration-error';
-import { isLoopbackName } from '../http/loopback';
 import type { NodeStore } from './ports';
+import { sourcesOf, whereabouts } from './sources';
 
 /** A peer as people see it: who found it, and how the exchange with it goes. */
 export interface PeerView extends Partial<LinkStatus> {
@@ -26,6 +25,8 @@ export interface RunningNode {
   readonly stopping: AbortSignal;
   peers(): PeerView[];
   status(): MeshStatus;
+  /** How this node stands with each bootstrap node that it asks. */
+  bootstrap(): readonly BootstrapStatus[];
   /**
    * Decides conflicts by other rules from now on, and tells peers; each node has to be told.
    * @throws Problem `invalid_rules`, `unavailable`
@@ -44,51 +45,31 @@ export async function startNode(
   listener: MeshListener,
 ): Promise<RunningNode> {
   const stopping = new AbortController();
-  const host = listeningHost(configuration);
-  const dialledPort = configuration.peerPort ?? port;
-  const ownUrl = configuration.publicUrl ?? (isWildcard(host) ? null : `http://${inUrl(host)}:${dialledPort}`);
+  const at = whereabouts(configuration, port);
+  const ca = configuration.caFile === undefined ? null : readCertificates(configuration.caFile);
 
   // Discovery: who is there
+  const { all: sources, bootstrap } = sourcesOf(configuration, at, ca, warn);
   const manual = new ManualSource({ configured: configuration.peers, book: store.peerBook, warn });
-  const mdns = new MdnsSource({
-    nodeId: configuration.nodeId,
-    room: configuration.room,
-    protocol: protocolVersion,
-    scheme: 'http',
-    apiPort: dialledPort,
-    path: '',
-    port: configuration.discoveryPort,
-    interface: isLoopbackName(host)
-      ? '127.0.0.1'
-      : /^\d+(\.\d+){3}$/.test(host) && !isWildcard(host)
-        ? host
-        : undefined,
-    warn,
-  });
-  const directory = new PeerDirectory({
-    self: {
-      nodeId: configuration.nodeId,
-      urls: [...(ownUrl ? [ownUrl] : []), `http://127.0.0.1:${port}`, `http://localhost:${port}`],
-    },
-    manual,
-    sources: configuration.discovery.includes('mdns') ? [mdns] : [],
-    warn,
-  });
+  const self = { nodeId: configuration.nodeId, urls: at.own };
+  const directory = new PeerDirectory({ self, manual, sources, warn });
 
   // Sync: what is exchanged with them
   const mesh = new Mesh({
     store,
     peers: directory,
-    url: () => ownUrl,
+    url: () => at.url,
     room: configuration.room,
     interval: configuration.syncInterval,
     batch: configuration.batchSize,
     timeout: configuration.timeout,
     retries: configuration.maxRetries,
+    verifyInterval: configuration.verifyInterval,
+    verifyRepair: configuration.verifyRepair,
     memberCap: configuration.memberCap,
     collect: configuration.collect,
     secret: configuration.secret,
-    ca: configuration.caFile === undefined ? null : readCertificates(configuration.caFile),
+    ca,
     warn,
   });
 
@@ -104,6 +85,7 @@ export async function startNode(
     stopping: stopping.signal,
     peers: () => directory.list().map((peer) => viewOf(peer, mesh.status().peers)),
     status: () => mesh.status(),
+    bootstrap: () => bootstrap?.status() ?? [],
     async setRules(rules) {
       await store.setRules(rules);
       mesh.rulesChanged();
@@ -139,6 +121,3 @@ function readCertificates(path: string): Buffer {
   }
   return pem;
 }
-
-const isWildcard = (host: string): boolean => host === '0.0.0.0' || host === '::';
-const inUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host);

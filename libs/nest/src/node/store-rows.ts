@@ -6,6 +6,10 @@ import type { Rows, ShownKey } from './ports';
 export class StoreRows implements Rows {
   constructor(private readonly store: PostgresStore) {}
 
+  async key(table: string, text: string): Promise<readonly string[]> {
+    return (await this.find(table, text)).key;
+  }
+
   async history(table: string, text: string) {
     const { shape, key } = await this.find(table, text);
     return { key: shown(shape, key), versions: await this.store.rowHistory.list(shape, key) };

@@ -1,16 +1,13 @@
 import { Controller, HttpCode, Post, Req, Res, UseFilters } from '@nestjs/common';
 import { ApiConsumes, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
-import { chooseEncoding, compress } from '@pgmesh/sync';
 import { decodeFrames, FrameError, Problem, receiverHeader, windowContentType } from '@pgmesh/wire';
 import type { Request, Response } from 'express';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { JsonBody, jsonOf } from '../http/json-body';
-import { leaving } from '../http/patience';
 import { ProblemFilter } from '../http/problem.filter';
 import { RequestBody, typeOf } from '../http/request-body';
 import { endOf } from '../http/request-end';
 import { MeshNode } from '../node/mesh-node';
+import { answerWindow } from './window-answer';
 
 /** What nodes say to each other (docs/protocol.md). Windows are streams in both directions: none is ever held whole. */
 @ApiTags('between nodes')
@@ -37,18 +34,7 @@ export class ExchangeController {
       response.status(204).end();
       return;
     }
-    const encoding = chooseEncoding(request.headers['accept-encoding'], request.socket.remoteAddress, served.rows);
-    response.status(200).setHeader('content-type', windowContentType);
-    if (encoding !== 'identity') response.setHeader('content-encoding', encoding);
-    const taken = leaving(served.body, this.node.configuration.timeout, () => response.destroy());
-    try {
-      await pipeline(Readable.from(compress(taken, encoding), { objectMode: false }), response);
-    } catch (error) {
-      // A reader that goes away in the middle asks again; there is nobody left to tell.
-      if (!response.destroyed) throw error;
-    } finally {
-      await served.close();
-    }
+    await answerWindow(served, request, response, this.node.configuration.timeout);
   }
 
   @Post('notify-changes')

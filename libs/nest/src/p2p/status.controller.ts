@@ -13,7 +13,7 @@ export class StatusController {
   @Get()
   @ApiOperation({ summary: 'This node, its tables, and how far it is with each peer' })
   async status() {
-    const { store, mesh } = this.node.running;
+    const { store, mesh, bootstrap } = this.node.running;
     const status = mesh.status();
     const parked = await store.parked.count();
     const tombstones = await store.tombstones();
@@ -25,6 +25,7 @@ export class StatusController {
       parked_tables: parked,
       tombstones,
       tables_synced: status.tables.length,
+      bootstrap: bootstrap(),
       members: await countMembers(store, mesh),
     };
   }

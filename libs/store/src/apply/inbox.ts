@@ -4,7 +4,7 @@ import { copiedAnew, type Knowledge, type Position, type Snapshot } from '@pgmes
 import { type Frame, FrameError, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { ConflictNote } from '../conflicts/view';
 import type { Connections } from '../connections';
-import { inTransaction, refusesRow, rethrowAway, sqlState } from '../database';
+import { inTransaction, rethrowAway, sqlState } from '../database';
 import type { Changed } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import { assertConstraints, otherConstraints } from '../parking/watch';
@@ -35,9 +35,9 @@ import {
 } from './merge-transaction';
 import { metaKeys } from '../keys';
 import { versionsSince } from '../feed/window-query';
-import { isInTheWay, refused, retried } from './refusal';
-import { Unreadable } from './unreadable';
-import { copyStages, literalStage, type Target, targetOf } from './stage';
+import { isInTheWay, isKeyTaken, refused, retried } from './refusal';
+import { cannotRead, isMalformed, Unreadable } from './unreadable';
+import { copyStages, literalStage, type Stage, type Target, targetOf } from './stage';
 
 export type Applied =
   | {
@@ -85,6 +85,8 @@ const patience = 1000;
 /** What peers send, merged into our tables: received as a whole first, then merged in one transaction (invariant 7). */
 export class PostgresInbox {
   private last: Promise<unknown> = Promise.resolve();
+  /** Tables of which a window came with values that cannot be read here: the next is received as text, so that the rows are found. */
+  private readonly readAsText = new Set<string>();
 
   constructor(
     private readonly connections: Pick<Connections, 'ordinary' | 'merges' | 'bulk'>,
@@ -165,17 +167,24 @@ export class PostgresInbox {
   }
 
   private async receiveCopy(desk: Desk, source: AsyncIterator<Frame>, target: Target, arrival: Arrival): Promise<void> {
+    const { name } = target.shape;
     const copied: { frame?: Frame & { type: 'copied' } } = {};
     let count = 0;
     try {
       const client = await desk.staging();
-      for await (const stage of copyStages(client, target, () => desk.nextStage(), dataOf(source, copied))) {
+      const asText = this.readAsText.has(name);
+      const data = dataOf(source, copied);
+      for await (const stage of copyStages(client, target, () => desk.nextStage(), data, asText)) {
         count += stage.count;
         arrival.add(stage);
       }
     } catch (error) {
       await this.lookAgain([target], error);
-      return refused(refusesRow(sqlState(error)) ? new Unreadable(target.shape.name, error as Error) : error);
+      if (!cannotRead(error, target.shape) || isMalformed(error)) return refused(error);
+      if (this.readAsText.has(name)) return refused(new Unreadable(name, error as Error));
+      this.readAsText.add(name);
+      const text = `${name} has values that cannot be read here: ${(error as Error).message}. The window is asked for again, to find the rows.`;
+      throw new Problem('busy', text, { table: name }, { cause: error });
     }
     if (count !== copied.frame?.count) throw new FrameError('A table of the window was cut off');
   }
@@ -198,21 +207,34 @@ export class PostgresInbox {
     const { head, stages } = arrival;
     const client = await desk.merging();
     let settling = false;
+    const unread = new Set<Stage>();
+    let merging: Stage | null = null;
     for (let attempt = 1; ; attempt++) {
       const careful = attempt > 1 || settling;
       try {
-        const merge = new MergeTransaction(client, head, this.mergeOptions(arrival, careful, settling));
+        const merge = new MergeTransaction(client, head, this.mergeOptions(arrival, careful, settling, unread));
         if (!(await merge.begin(stages))) return { outcome: 'gap', head, position: merge.before };
-        for (const stage of stages) await merge.merge(stage);
-        return this.applied(head, await merge.commit());
+        for (merging of stages) await merge.merge(merging);
+        merging = null;
+        const merged = await merge.commit();
+        for (const { shape } of stages) this.readAsText.delete(shape.name);
+        for (const { shape } of unread) this.readAsText.add(shape.name);
+        return this.applied(head, merged);
       } catch (error) {
         await client.query('ROLLBACK');
         const cause = error instanceof Unreadable ? error.cause : error;
         const state = sqlState(cause);
         // A row that collides with none, time and again, is one that a trigger leaves out.
         const isLeftOut = error instanceof Collision && attempt >= collisions;
-        if (!settling && (isLeftOut || error instanceof MustSettle || isInTheWay(state, careful))) {
+        const isUnread = stages.some(({ shape }) => cannotRead(cause, shape));
+        if (!settling && (isLeftOut || isUnread || error instanceof MustSettle || isInTheWay(cause, careful))) {
           settling = true;
+          continue;
+        }
+        if (error instanceof Unreadable && error.what === 'values' && merging && !unread.has(merging)) {
+          unread.add(merging);
+          // No attempt in vain: a stage is sifted once.
+          attempt--;
           continue;
         }
         if (attempt >= attempts) return refused(error);
@@ -224,7 +246,8 @@ export class PostgresInbox {
         } else if (error instanceof ShapeChanged || isShapeChange(state, String(error))) {
           await this.lookAgain(stages, error);
           await client.query('DISCARD PLANS');
-        } else if (state === otherConstraints) {
+        } else if (state === otherConstraints || (settling && isKeyTaken(state))) {
+          // By a constraint that has just come, perhaps.
           await this.shapes.refresh();
         } else if (!retried.has(state ?? '')) {
           await this.lookAgain(stages, cause);
@@ -235,8 +258,13 @@ export class PostgresInbox {
     }
   }
 
-  private mergeOptions({ inTouch }: Arrival, careful: boolean, settling: boolean): MergeTransactionOptions {
-    return { ...this.options, shapes: this.shapes, inTouch, careful, settling };
+  private mergeOptions(
+    { inTouch }: Arrival,
+    careful: boolean,
+    settling: boolean,
+    unread: ReadonlySet<Stage>,
+  ): MergeTransactionOptions {
+    return { ...this.options, shapes: this.shapes, inTouch, careful, settling, unread };
   }
 
   /**
@@ -247,7 +275,7 @@ export class PostgresInbox {
     const { head } = arrival;
     const client = await desk.merging();
     try {
-      const merge = new MergeTransaction(client, head, this.mergeOptions(arrival, false, false));
+      const merge = new MergeTransaction(client, head, this.mergeOptions(arrival, false, false, new Set()));
       if (!(await merge.begin([]))) return { outcome: 'gap', head, position: merge.before };
       for await (const stage of arrival.beside(patience)) await merge.merge(stage);
       await arrival.complete();

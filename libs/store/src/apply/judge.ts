@@ -1,4 +1,5 @@
 import {
+  isOldestFirst,
   keepsFields,
   lastWriteWins,
   leftOpen,
@@ -20,6 +21,12 @@ export type Resolvers = Readonly<Record<string, Resolver>>;
 export interface Judgement {
   readonly rule: RuleEntry;
   readonly visible: Visible;
+}
+
+/** What capture keeps of a table's writes: which fields they changed; when the row was inserted. */
+export interface Keeps {
+  readonly fields: boolean;
+  readonly age: boolean;
 }
 
 /** How long a resolver that hung is not asked again, in milliseconds: rows stay locked while it is waited for. */
@@ -54,10 +61,11 @@ export class Judge {
     return { rule, visible: visible(state, { strategy: rule.strategy, resolver, keyColumns, jsonb }, written) };
   }
 
-  /** Whether writes to the table need field stamps. */
-  keepsFields({ schema, table }: Pick<TableShape, 'schema' | 'table'>): boolean {
-    return keepsFields(this.rules, `${schema}.${table}`);
-  }
+  /** What capture has to keep of the table's writes for the rules. */
+  readonly keeps = ({ schema, table }: Pick<TableShape, 'schema' | 'table'>): Keeps => {
+    const name = `${schema}.${table}`;
+    return { fields: keepsFields(this.rules, name), age: isOldestFirst(this.rules, name) };
+  };
 
   /** The resolvers that rules name and nobody has registered. */
   unregistered(rules: Rules): string[] {

@@ -1,5 +1,5 @@
 import { printed, sizeOf } from '../feed/window-query';
-import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, rekeyed, stagedKeys } from '../keys';
+import { inCollation, inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, rekeyed, stagedKeys } from '../keys';
 import type { Column, TableShape } from '../table-shape';
 import { impostorQuery } from './same-name';
 import { unknownOwnQuery } from './own-name';
@@ -8,6 +8,8 @@ import type { Stage, Target } from './stage';
 
 /** Rows in conflict that are handled at a time. */
 export const concurrentBatch = 1000;
+/** Columns of a query, of 1,664, that are left for the values of rows. */
+const mostColumns = 1600;
 /** Bytes of their values, about, after which no further row is taken. */
 const concurrentBytes = 4 * 1024 * 1024;
 
@@ -106,7 +108,7 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
         ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted, siblings
       ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live, count(siblings) AS several FROM fresh`,
     unknownOwn: unknownOwnQuery(stage, origin),
-    repeated: `SELECT FROM (${source}) AS s GROUP BY ${order} HAVING count(*) > 1 LIMIT 1`,
+    repeated: `SELECT FROM (${source}) AS s GROUP BY ${inCollation(shape, 's')} HAVING count(*) > 1 LIMIT 1`,
     impostor: impostorQuery(stage),
     lockConcurrent: `SELECT count(*) FROM (SELECT FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${metaIsStaged}
       WHERE (${verdict}) = 'concurrent' ORDER BY ${metaKeys(shape, 'm')} FOR UPDATE OF m) AS l`,
@@ -146,13 +148,20 @@ export function renumbering(
 
 /** Rows in conflict with both sides' versions, `concurrentBatch` of them or as many as hold `concurrentBytes`, at least one. */
 function concurrentQuery({ shape, columns, source, literals }: Stage, after: boolean): string {
-  const ours = shape.columns.map((column, i) => ({ ...column, at: `d${i + 1}` }));
+  // Two rows of very many columns are more than a query may have; a row in one column is read whole, and costs more.
+  const isWide = shape.columns.length + columns.length > mostColumns;
+  const our = isWide ? '(c.d)' : 'c';
+  const ours = shape.columns.map((column, i) => ({ ...column, at: isWide ? column.ident : `d${i + 1}` }));
+  const data = isWide ? 'd' : shape.columns.map(({ ident }, i) => `d.${ident} AS d${i + 1}`).join(', ');
   const theirs = columns.map((column, i) => ({ ...column, at: `c${i + 1}` }));
   const order = metaKeys(shape, 'c');
-  const sizes = [...ours, ...theirs].flatMap((column) => sizeOf(column, `c.${column.at}`));
+  const sizes = [
+    ...ours.flatMap((column) => sizeOf(column, `${our}.${column.at}`)),
+    ...theirs.flatMap((column) => sizeOf(column, `c.${column.at}`)),
+  ];
   const later = keysAfter(shape, inMeta('m'), (column, i) => `$${literals.length + 1 + i}::text::${column.type}`);
   return `WITH found AS MATERIALIZED (
-      SELECT m.*, m.xid = pg_current_xact_id() AS fresh, s.*, ${shape.columns.map(({ ident }, i) => `d.${ident} AS d${i + 1}`).join(', ')}
+      SELECT m.*, m.xid = pg_current_xact_id() AS fresh, s.*, ${data}
       FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${keysEqual(shape, inMeta('m'), inStage('s'))}
         LEFT JOIN ${shape.relation} AS d ON ${keysEqual(shape, inData('d'), inStage('s'))}
       WHERE (${verdict}) = 'concurrent'${after ? ` AND ${later}` : ''} ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch}
@@ -165,8 +174,8 @@ function concurrentQuery({ shape, columns, source, literals }: Stage, after: boo
           OVER (ORDER BY ${order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
       FROM found AS c
     )
-    SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found, c.fresh, c.fresh AND c.deleted AND c.d1 IS DISTINCT FROM NULL AS unversioned,
-      c.stamp, c.origin, c.priority, c.past, c.fields, c.siblings, c.deleted, c.via, c.made_in, c.made_xid::text, c.xid::text, ${imageOf(ours)} AS image,
+    SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found, c.fresh, c.fresh AND c.deleted AND ${our}.${ours[0]!.at} IS DISTINCT FROM NULL AS unversioned,
+      c.stamp, c.origin, c.priority, c.past, c.fields, c.siblings, c.deleted, c.via, c.made_in, c.made_xid::text, c.xid::text, ${imageOf(ours, our)} AS image,
       c.v1, c.v2, c.v3, c.v4, c.v5, c.v6, c.v7, c.v8, c.v9, ${imageOf(theirs)} AS staged
     FROM sized AS c WHERE c.bytes_before < ${concurrentBytes} ORDER BY ${order}`;
 }

@@ -1,4 +1,5 @@
 import {
+  beginning,
   concluded,
   feedName,
   type Guards,
@@ -15,10 +16,10 @@ import {
 import { fromWireGuards, fromWireKnowledge, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { type ConflictNote, noteOf } from '../conflicts/view';
-import { refusesRow, sqlState } from '../database';
+import { isTooLarge } from '../database';
 import { CopyNotes } from '../forgetting/copy-notes';
 import { guardedTables, type GuardRow, toGuards, writeGuards } from '../forgetting/guards';
-import { Past } from '../forgetting/past';
+import { type Course, Past } from '../forgetting/past';
 import { inData, inMeta, keysEqual, metaKeys } from '../keys';
 import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '../parking/watch';
 import { type Changed, noChange } from '../parking/record';
@@ -39,7 +40,7 @@ import type { TableShape } from '../table-shape';
 import type { Crowd } from './crowd';
 import type { Judge } from './judge';
 import { type Merged, StageMerge } from './merge';
-import { Unreadable } from './unreadable';
+import { cannotRead, Unreadable } from './unreadable';
 import { notedMost } from './resolve';
 import type { Stage } from './stage';
 
@@ -68,6 +69,8 @@ export interface MergeTransactionOptions {
   readonly shapes: Shapes;
   /** Whether it is decided anew which rows stand: a constraint is in the way of one, or rows are parked. */
   readonly settling: boolean;
+  /** The stages that are known to have rows with values that cannot be read here. */
+  readonly unread: ReadonlySet<Stage>;
 }
 
 /** The window is about tables that nobody watches over here: it has to be merged with `settling`. */
@@ -224,8 +227,9 @@ export class MergeTransaction {
   async merge(stage: Stage): Promise<void> {
     const merged = await this.mergeStage(stage).catch((error: unknown) => {
       // Nothing is in the way of a lifted row but what it is itself: its values cannot even be read.
-      if (this.settlement && refusesRow(sqlState(error))) throw new Unreadable(stage.shape.name, error as Error);
-      throw error;
+      if (!this.settlement || !(cannotRead(error, stage.shape) || isTooLarge(error))) throw error;
+      const what = this.options.unread.has(stage) && isTooLarge(error) ? 'size' : 'values';
+      throw new Unreadable(stage.shape.name, error as Error, what);
     });
     if (this.notes && this.head.whole.includes(stage.shape.name)) await this.notes.add(stage);
     const { name, id } = stage.shape;
@@ -267,7 +271,9 @@ export class MergeTransaction {
   private async mergeStage(stage: Stage): Promise<Merged> {
     const opened = this.opened.get(stage);
     if (opened) return opened.merge.conclude(this.client, opened.results);
-    return this.open((await this.settlement?.liftStage(stage)) ?? stage).run(this.client);
+    if (!this.settlement) return this.open(stage).run(this.client);
+    const readable = this.options.unread.has(stage) ? await this.settlement.readStage(stage) : stage;
+    return this.open(await this.settlement.liftStage(readable)).run(this.client);
   }
 
   private open(stage: Stage): StageMerge {
@@ -287,16 +293,26 @@ export class MergeTransaction {
     });
   }
 
-  /** Whether the window lies within what we have come past: it was repeated, or overtaken. */
-  private get isLate(): boolean {
-    const { kind, epoch, to, tables } = this.head;
+  /** A window that lies within what we have come past was repeated, or overtaken; one of no time is of rows that were compared. */
+  private courseOf(table: string): Course {
+    const { kind, epoch, to, tables, guards } = this.head;
     const { before } = this;
-    if (kind === 'copy' || before?.epoch !== epoch) return false;
-    return tables.every((table) => before.tables.includes(table)) && includes(before.snapshot, parseSnapshot(to)!);
+    if (kind === 'copy') return 'next';
+    if (includes(beginning, parseSnapshot(to)!)) {
+      return this.pastIn(table, 'next').meets(fromWireGuards(guards, table)) ? 'compared' : 'next';
+    }
+    if (before?.epoch !== epoch) return 'next';
+    const isLate =
+      tables.every((name) => before.tables.includes(name)) && includes(before.snapshot, parseSnapshot(to)!);
+    return isLate ? 'late' : 'next';
   }
 
   private pastOf(table: string): Past {
-    return new Past(this.options, this.positions, this.theirs, table, this.isLate);
+    return this.pastIn(table, this.courseOf(table));
+  }
+
+  private pastIn(table: string, course: Course): Past {
+    return new Past(this.options, this.positions, this.theirs, table, course);
   }
 }
 

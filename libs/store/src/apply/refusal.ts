@@ -1,5 +1,5 @@
 import { Problem } from '@pgmesh/wire';
-import { refusesRow, sqlState } from '../database';
+import { isTooLarge, refusesRow, sqlState } from '../database';
 import { unmetReference, unsettled } from '../parking/watch';
 import { Collision } from './merge';
 import { unversioned } from './merge-transaction';
@@ -11,10 +11,26 @@ const refusals = /^(0A|20|21|22|23|2F|38|39|42|44|54|P0)/;
 /** Serialization failure, deadlock, lock not available; a key that somebody else has taken since we looked, a parent that has gone. */
 export const retried = new Set(['40001', '40P01', '55P03', '23505', '23P01', unmetReference]);
 
+/** Whether another row has a key: of a unique index or an exclusion constraint. */
+export function isKeyTaken(state: string | undefined): boolean {
+  return state === '23505' || state === '23P01';
+}
+
+/** Why a table has to wait, and until when. */
+const waitsFor: Record<Unreadable['what'], (message: string) => string> = {
+  values: (message) => `has values that cannot be read here: ${message}. Make the types the same on both nodes.`,
+  key: (message) =>
+    `has a row whose primary key cannot be read here: ${message}. There is nothing to keep it by. Make the key's types the same on both nodes.`,
+  size: (message) =>
+    `has a row that is larger than what PostgreSQL can keep of one that does not stand, or that several versions compete for: ${message}. ` +
+    `That is a quarter of a gigabyte of text (bytea counts twice), all versions together. Make the row smaller, or let only one node write it.`,
+};
+
 /** Whether a constraint is in the way of a row: then it is decided anew which stand. A key may be one that is being written just now. */
-export function isInTheWay(state: string | undefined, careful: boolean): boolean {
-  if (state === '23505') return careful;
-  return refusesRow(state) || state === '23P01' || state === unmetReference || state === unsettled;
+export function isInTheWay(error: unknown, careful: boolean): boolean {
+  const state = sqlState(error);
+  if (state === '23505' && !refusesRow(error)) return careful;
+  return refusesRow(error) || isTooLarge(error) || state === '23P01' || state === unmetReference || state === unsettled;
 }
 
 /** A statement that failed on the window's values, as a refusal that names what to do; other errors as they are. */
@@ -23,13 +39,8 @@ export function refused(error: unknown): never {
   const { message, table, column, constraint } = error as { message: string } & Record<string, string | undefined>;
   const where = { table, column, constraint };
   if (error instanceof Unreadable) {
-    throw new Problem(
-      'invalid_value',
-      `${error.table} has values that cannot be read here: ${error.message}. Nothing of the window was applied; other tables go on. Make the ` +
-        `types the same on both nodes.`,
-      { table: error.table },
-      { cause: error.cause },
-    );
+    const text = `${error.table} ${waitsFor[error.what](error.message)} Nothing of the window was applied; other tables go on.`;
+    throw new Problem('invalid_value', text, { table: error.table }, { cause: error.cause });
   }
   if (error instanceof Collision) {
     throw new Problem('busy', `${message} each time it was tried. It is tried again.`, {}, { cause: error });

@@ -59,8 +59,8 @@ function fieldsFault(fields: string, stamp: string, origin: string, past: string
 /** A sibling's image may one day stand in the table: it must be one of this very row. */
 function siblingFault({ key }: TableShape): string {
   const sameKey = key.map(
-    ({ name, type, equals }, i) =>
-      `(e -> 'image' ->> '${name.replace(/'/g, "''")}')::${type} OPERATOR(${equals}) s.c${i + 1}`,
+    ({ name, definition, equals }, i) =>
+      `(e -> 'image' ->> '${name.replace(/'/g, "''")}')::${definition} OPERATOR(${equals}) s.c${i + 1}`,
   );
   return `(CASE WHEN jsonb_typeof(e) <> 'object' OR jsonb_typeof(e -> 'stamp') <> 'number' OR e ->> 'stamp' !~ '^[1-9][0-9]{0,15}$' THEN false ELSE
           e ->> 'stamp' IS NOT NULL AND jsonb_typeof(e -> 'origin') = 'string' AND e ->> 'origin' ~ ${originPattern}

@@ -4,8 +4,10 @@ import { takesOrRefuses } from '@pgmesh/core';
 import { type Frame, Problem, versionColumns, type WindowFrame } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
+import { printed } from '../feed/window-query';
 import type { Shapes } from '../shapes';
 import type { Column, TableShape } from '../table-shape';
+import { typed } from '../typed-text';
 import { rowsInPieces } from './rows-in-pieces';
 
 /**
@@ -15,7 +17,7 @@ import { rowsInPieces } from './rows-in-pieces';
 const stageBytes = (stage: number): number => 4 * 1024 * 1024 * 2 ** Math.min(stage, 4);
 
 /** The version columns of a staged row: v1…v9 in the order of `versionColumns`. */
-const versionTypes = [
+export const versionTypes = [
   'int8',
   'text COLLATE "C"',
   'int4',
@@ -40,6 +42,8 @@ export interface Stage extends Target {
   readonly deleted: number;
   /** SQL for its rows: v1…v9, c1…cn, typed. */
   readonly source: string;
+  /** The same with the table's own columns as text: what rows are read from that the types do not take. */
+  readonly texts: () => Pick<Stage, 'source' | 'lengths'>;
   /** SQL for the lengths of its column literals, which must all be `count`; null when the rows lie in a table. */
   readonly lengths: string | null;
   /** The parameters of `source`; empty when the rows lie in a table. */
@@ -54,35 +58,45 @@ export function literalStage({ shape, columns }: Target, frame: Frame & { type: 
       `The window has ${frame.literals.length} literals for ${columns.length} columns of ${shape.name}.`,
     );
   }
-  const arrays = [
-    ...versionTypes.map((type) => `${type.replace(' COLLATE "C"', '')}[]`),
-    ...columns.map((column) => (column.transport === 'array' ? `${column.base}[]` : 'text[]')),
-  ];
+  const versions = versionTypes.map((type) => `${type.replace(' COLLATE "C"', '')}[]`);
   const names = [...versionNames, ...columns.map((_, i) => `c${i + 1}`)];
-  const values = columns.map(
-    (column, i) => `${column.transport === 'text' ? `u.c${i + 1}::${column.base}` : `u.c${i + 1}`} AS c${i + 1}`,
-  );
-  const source = `SELECT ${[...versionNames.map((name) => `u.${name}`), ...values].join(', ')}
-    FROM unnest(${arrays.map((type, i) => `$${i + 1}::${type}`).join(', ')}) AS u (${names.join(', ')})`;
-  const lengths = `ARRAY[${arrays.map((type, i) => `cardinality($${i + 1}::${type})`).join(', ')}]`;
-  return { shape, columns, count: frame.count, deleted: frame.deleted, source, lengths, literals: frame.literals };
+  const rows = (arrays: readonly string[], value: (column: Column, i: number) => string): string => {
+    const all = [...versions, ...arrays].map((type, i) => `$${i + 1}::${type}`);
+    const values = columns.map((column, i) => `${value(column, i)} AS c${i + 1}`);
+    return `SELECT ${[...versionNames.map((name) => `u.${name}`), ...values].join(', ')} FROM unnest(${all.join(', ')}) AS u (${names.join(', ')})`;
+  };
+  const arrays = columns.map((column) => (column.transport === 'array' ? `${column.base}[]` : 'text[]'));
+  const source = rows(arrays, ({ transport, base }, i) => `u.c${i + 1}${transport === 'text' ? `::${base}` : ''}`);
+  const lengthsOf = (own: readonly string[]) =>
+    `ARRAY[${[...versions, ...own].map((type, i) => `cardinality($${i + 1}::${type})`).join(', ')}]`;
+  const texts = () => {
+    // A comma is what all arrays have between their elements but those of boxes.
+    const asText = columns.map(({ base }) => (base === 'box' ? 'box[]' : 'text[]'));
+    return { source: rows(asText, (_, i) => `u.c${i + 1}::text`), lengths: lengthsOf(asText) };
+  };
+  const { count, deleted, literals } = frame;
+  return { shape, columns, count, deleted, source, texts, lengths: lengthsOf(arrays), literals };
 }
 
 /**
  * Stages of a table's COPY text: tables of ours that the rows go straight into, whatever their number and size, a new one
  * whenever `stageBytes` are full. Unlogged and no temporary ones, so that another connection merges what lies in the
  * first while the next is being filled.
+ * @param asText whether values are only looked at when the stage is merged: its types do not take all of them
  */
 export async function* copyStages(
   client: PoolClient,
   { shape, columns }: Target,
   nextName: () => string,
   data: AsyncIterable<Uint8Array>,
+  asText: boolean,
 ): AsyncGenerator<Stage> {
   const definitions = [
     ...versionTypes.map((type, i) => `v${i + 1} ${type}`),
-    ...columns.map((column, i) => `c${i + 1} ${column.base}`),
+    ...columns.map((column, i) => `c${i + 1} ${asText ? 'text' : column.base}`),
   ];
+  const listed = (value: (column: Column, at: string) => string) =>
+    [...versionNames, ...columns.map((column, i) => `${value(column, `c${i + 1}`)} AS c${i + 1}`)].join(', ');
   const judged = ['v1', 'v2', ...shape.key.map((_, i) => `c${i + 1}`)].join(', ');
   for await (const piece of rowsInPieces(data, stageBytes)) {
     const name = nextName();
@@ -91,11 +105,19 @@ export async function* copyStages(
     await pipeline(Readable.from(piece, { objectMode: false }), stream);
     await client.query(`ANALYZE ${name} (${judged})`);
     const { rowCount: count } = stream;
-    yield { shape, columns, count, deleted: count, source: `SELECT * FROM ${name}`, lengths: null, literals: [] };
+    const texts = () => ({
+      source: asText ? `SELECT * FROM ${name}` : `SELECT ${listed(printed)} FROM ${name}`,
+      lengths: null,
+    });
+    const source = asText
+      ? `SELECT ${listed(({ base: type }, at) => typed({ type }, at))} FROM ${name}`
+      : `SELECT * FROM ${name}`;
+    yield { shape, columns, count, deleted: count, source, texts, lengths: null, literals: [] };
   }
 }
 
-const versionNames = versionColumns.map((_, i) => `v${i + 1}`);
+/** v1…v9 */
+export const versionNames = versionColumns.map((_, i) => `v${i + 1}`);
 
 /** @throws Problem `not_found`, `unknown_column` */
 export function targetOf(

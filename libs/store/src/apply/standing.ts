@@ -1,12 +1,13 @@
 import { type RowImage, type RowState, sameFields, sameVersion } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
-import { refusesRow, sqlState } from '../database';
 import { recordSets } from '../history/record';
 import { inData, inMeta, keysEqual, rekeyed } from '../keys';
+import { parkUnread } from '../parking/unread';
 import type { Column, TableShape } from '../table-shape';
 import { typed } from '../typed-text';
 import { type Judgement, refusedBy } from './judge';
 import { hasState, isComposed, type KeptRow, standsAs, toStored } from './kept-row';
+import { cannotRead } from './unreadable';
 import { imageOf, renumbering, updatedColumns } from './merge-sql';
 
 /** A row with several versions, or that had them: how it was kept, and what it comes to. */
@@ -16,6 +17,8 @@ export interface JudgedRow extends Judgement {
   readonly before: KeptRow;
   /** Whether the sender has all of it: then it need not be told again. */
   readonly asSent: boolean;
+  /** Why the visible row can be put nowhere here: then it is parked. */
+  readonly unread?: string;
 }
 
 /** Rows as they stand now; `changed` are those of them that did not stand so before. */
@@ -40,8 +43,10 @@ export async function settle<Row extends JudgedRow>(
   await show(client, shape, removed);
   const put = (await tryToPut(client, shape, judged.filter(isPut))).values();
   const rows = judged.map((row) => (isPut(row) ? put.next().value! : row));
-  const changed = rows.filter((row) => !isKept(row));
+  const changed = rows.filter((row) => !(row.unread === undefined ? isKept(row) : isKeptUnread(row)));
   await keep(client, shape, changed, via);
+  const unread = rows.flatMap(({ unread: message, ...row }) => (message === undefined ? [] : [{ ...row, message }]));
+  if (unread.length > 0) shape.lifted!.unread.push(...(await parkUnread(client, shape, unread)));
   return { rows, changed };
 }
 
@@ -57,6 +62,17 @@ function isKept(row: JudgedRow): boolean {
     isShown(row) &&
     standsAs(before, visible.main) &&
     isComposed(before) === visible.composed &&
+    sameFields(before.fields ?? null, visible.fields) &&
+    hasState(before, state)
+  );
+}
+
+/** Whether a row that can be put nowhere is kept as it should be: all its versions beside nothing. */
+function isKeptUnread({ before, state, visible }: JudgedRow): boolean {
+  return (
+    before.deleted &&
+    isComposed(before) &&
+    standsAs(before, visible.main) &&
     sameFields(before.fields ?? null, visible.fields) &&
     hasState(before, state)
   );
@@ -81,27 +97,59 @@ async function tryToPut<Row extends JudgedRow>(
   rows: readonly Row[],
 ): Promise<Row[]> {
   if (rows.length === 0) return [];
-  if (shape.trial !== undefined) {
-    const tried = (await tryOut(client, { ...shape, relation: shape.trial }, rows.filter(isMade))).values();
+  if (shape.lifted !== undefined) {
+    const tried = (await tryOut(client, shape, rows.filter(isMade))).values();
     const put = rows.map((row) => (isMade(row) ? tried.next().value! : row));
-    await show(
-      client,
-      shape,
-      put.filter((row) => !isShown(row)),
-    );
-    return put;
+    const lifted = (
+      await putLifted(
+        client,
+        shape,
+        put.filter((row) => !isShown(row)),
+      )
+    ).values();
+    return put.map((row) => (isShown(row) ? row : lifted.next().value!));
   }
   await show(client, shape, rows);
   return rows.some(isMade) ? withImages(rows, await readImages(client, shape, rows.filter(isMade))) : [...rows];
 }
 
-/** Those that the table does not take are found by halving, and stand by the last write. */
-async function tryOut<Row extends JudgedRow>(
+/** Nothing is in the way of a lifted row but what it is itself. Those with values that cannot be read here are found by halving. */
+async function putLifted<Row extends JudgedRow>(
   client: PoolClient,
-  trial: TableShape,
+  shape: TableShape,
   rows: readonly Row[],
 ): Promise<Row[]> {
   if (rows.length === 0) return [];
+  await client.query('SAVEPOINT put');
+  try {
+    await show(client, shape, rows);
+    await client.query('RELEASE SAVEPOINT put');
+    return [...rows];
+  } catch (error) {
+    if (!cannotRead(error, shape)) throw error;
+    await client.query('ROLLBACK TO SAVEPOINT put; RELEASE SAVEPOINT put');
+    if (rows.length === 1) {
+      await show(
+        client,
+        shape,
+        rows.map((row) => ({ ...row, visible: { ...row.visible, image: null } })),
+      );
+      return rows.map((row) => ({ ...row, unread: (error as Error).message }));
+    }
+    const half = rows.length >> 1;
+    const [first, second] = [rows.slice(0, half), rows.slice(half)];
+    return [...(await putLifted(client, shape, first)), ...(await putLifted(client, shape, second))];
+  }
+}
+
+/** Those that the table does not take are found by halving, and stand by the last write; one of fields that cannot be read here stays as it is. */
+async function tryOut<Row extends JudgedRow>(
+  client: PoolClient,
+  shape: TableShape,
+  rows: readonly Row[],
+): Promise<Row[]> {
+  if (rows.length === 0) return [];
+  const trial = { ...shape, relation: shape.lifted!.trial };
   await client.query('SAVEPOINT try');
   try {
     await show(client, trial, rows);
@@ -109,13 +157,28 @@ async function tryOut<Row extends JudgedRow>(
     await client.query('ROLLBACK TO SAVEPOINT try');
     return withImages(rows, images);
   } catch (error) {
-    if (!refusesRow(sqlState(error))) throw error;
+    if (!cannotRead(error, shape)) throw error;
     await client.query('ROLLBACK TO SAVEPOINT try');
-    if (rows.length === 1) {
-      return rows.map((row) => ({ ...row, ...refusedBy((error as Error).message, row.state, row) }));
+    const [first, ...others] = rows as [Row, ...Row[]];
+    if (others.length === 0) {
+      // Somebody wrote each of the fields: where they are known, the row stands.
+      const isUnread = first.visible.decidedBy === 'merge-fields' && !(await canBePut(client, shape, first));
+      return [isUnread ? first : { ...first, ...refusedBy((error as Error).message, first.state, first) }];
     }
     const half = rows.length >> 1;
-    return [...(await tryOut(client, trial, rows.slice(0, half))), ...(await tryOut(client, trial, rows.slice(half)))];
+    return [...(await tryOut(client, shape, rows.slice(0, half))), ...(await tryOut(client, shape, rows.slice(half)))];
+  }
+}
+
+async function canBePut(client: PoolClient, shape: TableShape, row: JudgedRow): Promise<boolean> {
+  try {
+    await show(client, shape, [row]);
+    return true;
+  } catch (error) {
+    if (!cannotRead(error, shape)) throw error;
+    return false;
+  } finally {
+    await client.query('ROLLBACK TO SAVEPOINT try');
   }
 }
 
@@ -149,10 +212,10 @@ async function keep(
   via: string | null,
 ): Promise<void> {
   if (rows.length === 0) return;
-  const records = rows.map(({ key, state, visible, asSent }) => {
+  const records = rows.map(({ key, state, visible, asSent, unread }) => {
     const { main, image, fields, composed } = visible;
     const { stamp, origin, priority, past, made = null } = toStored(main);
-    const others = composed ? state : state.filter((one) => !sameVersion(one, main));
+    const others = composed || unread !== undefined ? state : state.filter((one) => !sameVersion(one, main));
     const siblings = others.length > 0 ? others.map(toStored) : null;
     // Equal keys may be other bytes: 1.0 and 1.00.
     const shown = shape.key.map(({ name }, i) => image?.[name] ?? key[i]);
@@ -164,7 +227,7 @@ async function keep(
       priority,
       past,
       fields,
-      deleted: image === null,
+      deleted: image === null || unread !== undefined,
       siblings,
       via: asSent ? via : null,
       made,

@@ -1,4 +1,5 @@
 import {
+  beginning,
   feedName,
   type FeedRequest,
   formatCursor,
@@ -24,6 +25,7 @@ import {
   fitsColumns,
   probe,
   readColumns,
+  versionsOf,
   versionsWithin,
   windowBytes,
 } from './window-reader';
@@ -109,6 +111,25 @@ export class PostgresFeed {
       const { limit, reader = {} } = options;
       const from = { client, shapes, present, knowledge, unflushed, except, limit, guards, reader };
       return await (request.kind === 'window' ? this.openWindow(from, request.from) : this.openPiece(from, request));
+    } catch (error) {
+      await rollback(client);
+      throw error;
+    }
+  }
+
+  /** The rows of these keys alone, in a window that connects wherever its reader stands, and moves nobody's position. */
+  async openRows(table: string, keys: readonly (readonly string[])[]): Promise<OpenWindow> {
+    const shapes = [this.shapes.get(table) ?? []].flat();
+    const client = await this.pool.connect().catch(rethrowAway);
+    try {
+      const { snapshot: present, knowledge, unflushed, guarded } = await beginWindow(client);
+      const guards = toGuards(guarded, this.identity);
+      const limit = keys.length;
+      const opening = { client, shapes, present, knowledge, unflushed, except: [], limit, guards, reader: {} };
+      const bounds = { from: beginning, to: beginning, more: true, at: null, next: null, whole: [] };
+      const parts = shapes.map((shape) => ({ shape, columns: null, versions: versionsOf(shape, keys) }));
+      const rows = { rows: keys.length, own: keys.length };
+      return this.outgoing(opening, this.head(opening, { kind: 'window', ...bounds }), parts, rows, present.xmax);
     } catch (error) {
       await rollback(client);
       throw error;

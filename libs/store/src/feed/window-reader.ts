@@ -5,6 +5,8 @@ import type { PoolClient } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import type { TableShape } from '../table-shape';
 import { guardedTables, type GuardRow } from '../forgetting/guards';
+import { inMeta, keysEqual } from '../keys';
+import { typed } from '../typed-text';
 import { unflushed } from './durable';
 import { columnarQuery, rowsQuery, textArray, windowCondition } from './window-query';
 import { type PositionRow, positionColumns, toKnowledge } from '../positions';
@@ -176,6 +178,15 @@ export function versionsWithin(shape: TableShape, { from, below, xip }: Bounds, 
     xip: `'{${xip.join(',')}}'::xid8[]`,
     except: textArray(except),
   });
+}
+
+/** Those of single rows, each once, however its key is written. The keys are PostgreSQL's text. */
+export function versionsOf(shape: TableShape, keys: readonly (readonly string[])[]): string {
+  const texts = shape.key.map((_, i) => textArray(keys.map((key) => key[i]!)));
+  const names = shape.key.map((_, i) => `p${i + 1}`).join(', ');
+  const isKey = keysEqual(shape, inMeta('v'), (column, i) => typed(column, `k.p${i + 1}`));
+  return `(SELECT m.* FROM ${shape.meta} AS m WHERE m.ctid = ANY (ARRAY(
+    SELECT v.ctid FROM unnest(${texts.join(', ')}) AS k (${names}) JOIN ${shape.meta} AS v ON ${isKey})))`;
 }
 
 /** A table as the frame before its rows names it. */

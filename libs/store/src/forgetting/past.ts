@@ -13,6 +13,12 @@ import { escapeLiteral, type PoolClient } from 'pg';
 /** Beyond all transactions: of our own feed we have come past everything. */
 const all: Snapshot = { xmax: 2n ** 62n, xip: [] };
 
+/**
+ * How a window stands to what we have come past. `late`: all of it lies within. `compared`: it brings what two nodes hold otherwise that
+ * have both heard of all that is forgotten at the other, so that a row which one of them lacks was not deleted there, but lost.
+ */
+export type Course = 'next' | 'late' | 'compared';
+
 /** What we, and the sender of a window, have come past in a table: what tells a deletion that was forgotten from a row that is new. */
 export class Past {
   private readonly ours: Knowledge;
@@ -24,8 +30,7 @@ export class Past {
     /** The sender's; its own feed is among them. */
     private readonly theirs: Knowledge,
     private readonly table: string,
-    /** Whether we have come past the whole window, which is a late one. */
-    private readonly isLate = false,
+    private readonly course: Course = 'next',
   ) {
     const tables = [table];
     const others = [...positions].map(
@@ -50,14 +55,22 @@ export class Past {
   }
 
   /** Whether we have come past a version of theirs. */
-  passedByUs({ made }: RowVersion): boolean {
-    return this.isLate || (!!made && knowsMade(this.ours, made, this.table));
+  passedByUs(version: RowVersion): boolean {
+    if (this.wasLost(version)) return false;
+    return this.course === 'late' || (!!version.made && knowsMade(this.ours, version.made, this.table));
   }
 
   /** Whether they have come past a version of ours, or past the transaction by which our row became what it is. */
-  passedByThem({ made }: RowVersion, xid: bigint): boolean {
+  passedByThem(version: RowVersion, xid: bigint): boolean {
+    if (this.wasLost(version)) return false;
+    const { made } = version;
     const row = { feed: this.feed, xid };
     return knowsMade(this.theirs, row, this.table) || (!!made && knowsMade(this.theirs, made, this.table));
+  }
+
+  /** Deletions alone are forgotten. */
+  private wasLost({ deleted }: RowVersion): boolean {
+    return this.course === 'compared' && !deleted;
   }
 
   /** Whether they have come as far as we in the feeds of all whose writes a version was made over. */
@@ -74,7 +87,7 @@ export class Past {
 
   /** SQL: whether we have come past the version of a staged row `s`, sent by `sender`. */
   passedSql(sender: string): string {
-    if (this.isLate) return 'true';
+    if (this.course === 'late') return 'true';
     const known = Object.entries(this.ours)
       .filter(([, { cursor }]) => cursor.snapshot.xmax > 0n)
       .map(([node, { cursor }]) => ({
@@ -82,7 +95,8 @@ export class Past {
         xmax: String(cursor.snapshot.xmax),
         xip: cursor.snapshot.xip.map(String),
       }));
-    return `EXISTS (SELECT FROM jsonb_to_recordset(${escapeLiteral(JSON.stringify(known))}) AS k (feed text, xmax int8, xip int8[])
+    const isForgettable = this.course === 'compared' ? 's.v7 AND s.v6 IS NULL AND ' : '';
+    return `${isForgettable}EXISTS (SELECT FROM jsonb_to_recordset(${escapeLiteral(JSON.stringify(known))}) AS k (feed text, xmax int8, xip int8[])
       WHERE k.feed = coalesce(s.v8, ${escapeLiteral(sender)}) AND s.v9 < k.xmax AND s.v9 <> ALL (k.xip))`;
   }
 }

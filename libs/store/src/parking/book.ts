@@ -9,7 +9,7 @@ import type { Shapes } from '../shapes';
 import type { TableShape } from '../table-shape';
 import { usersWrite } from '../users-write';
 import { isParked } from './lift';
-import { noteOf, type ParkedNote } from './record';
+import { noteOf, type ParkedNote, recordColumns } from './record';
 import type { Reason } from './settlement';
 import { parkedTables } from './watch';
 
@@ -27,8 +27,8 @@ export interface ParkedView extends ParkedNote {
   readonly waits_for: Reason['waits_for'];
   /** The version that would stand. */
   readonly version: VersionName & { readonly node_id: string; readonly at: string };
-  /** Column → PostgreSQL's text. */
-  readonly row: RowImage;
+  /** Column → PostgreSQL's text; null in a list, where it is larger than a page may be. */
+  readonly row: RowImage | null;
   readonly parked_at: Date;
 }
 
@@ -45,6 +45,9 @@ interface ParkedRow extends VersionName, Pick<Reason, 'reason' | 'constraint' | 
   readonly image: RowImage;
   readonly parked_at: Date;
 }
+
+/** The same in a list, without a row that is larger than a page may be. */
+type ListedRow = Omit<ParkedRow, 'image'> & { readonly image: RowImage | null };
 
 /** Bytes of rows, about, after which a page is not made longer. */
 const pageBytes = 4 * 1024 * 1024;
@@ -69,15 +72,16 @@ export class ParkedBook {
     const shapes = this.shapes.all.filter(({ id, name }) => parked.has(id) && (named === null || name === named.name));
     if (shapes.length === 0) return { parked: [], cursor: null };
     const { rows } = await this.pool
-      .query<ParkedRow & { found: number }>(
-        `SELECT * FROM (
-           SELECT q.*, count(*) OVER () AS found, coalesce(sum(octet_length(q.image::text))
-             OVER (ORDER BY q.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+      .query<ListedRow & { found: number }>(
+        `SELECT q.*, CASE WHEN q.bytes > 0 THEN p.image END AS image FROM (
+           SELECT q.*, count(*) OVER () AS found, sum(q.bytes) OVER (ORDER BY q.id DESC ROWS UNBOUNDED PRECEDING) AS bytes_so_far
            FROM (
-             SELECT p.* FROM p2p.parked AS p WHERE ${below === null ? 'true' : `p.id < ${below}`} AND (${shapes.map(holds).join(' OR ')})
+             SELECT ${recordColumns}, p.table_id, p.stamp, p.origin, p.waits_for, p.parked_at,
+               CASE WHEN octet_length(p.image::text) <= ${pageBytes} THEN octet_length(p.image::text) ELSE 0 END AS bytes
+             FROM p2p.parked AS p WHERE ${below === null ? 'true' : `p.id < ${below}`} AND (${shapes.map(holds).join(' OR ')})
              ORDER BY p.id DESC LIMIT $1
            ) AS q
-         ) AS q WHERE q.bytes_before < ${pageBytes} ORDER BY q.id DESC`,
+         ) AS q JOIN p2p.parked AS p ON p.id = q.id WHERE q.bytes_so_far - q.bytes < ${pageBytes} ORDER BY q.id DESC`,
         [limit + 1],
       )
       .catch(rethrowAway);
@@ -162,7 +166,7 @@ export class ParkedBook {
   }
 
   /** None for a table that has just been taken out of sharing. */
-  private view(record: ParkedRow): ParkedView[] {
+  private view(record: ListedRow): ParkedView[] {
     const shape = this.shapes.all.find(({ id }) => id === record.table_id);
     return shape ? [viewOf(shape, record)] : [];
   }
@@ -173,7 +177,7 @@ function holds(shape: TableShape): string {
   return `EXISTS (SELECT FROM ${shape.meta} AS m WHERE ${isParked(shape)})`;
 }
 
-function viewOf(shape: TableShape, record: ParkedRow): ParkedView {
+function viewOf(shape: TableShape, record: ListedRow): ParkedView {
   const { stamp, origin, image, waits_for, parked_at } = record;
   const version = { stamp, origin, node_id: origin.replace(/~.*$/, ''), at: stampToIso(stamp) };
   return { ...noteOf(shape, record), waits_for, version, row: image, parked_at };

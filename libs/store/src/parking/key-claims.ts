@@ -1,10 +1,12 @@
 import { holders } from '@pgmesh/core';
+import { Problem } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
-import { refusesRow, sqlState } from '../database';
-import { inData, inMeta, keysAfter, keysEqual } from '../keys';
+import { refusesRow } from '../database';
+import { inData, inMeta, keysEqual } from '../keys';
 import type { TableShape } from '../table-shape';
 import type { KeyConstraint } from './constraints';
-import { byRank, type Lift, withMeta } from './lift';
+import { type Lift, withMeta } from './lift';
+import { byRank, isAbove } from './rank';
 import type { Out, Reason } from './settlement';
 
 /**
@@ -82,8 +84,11 @@ async function refuse(
   put: Put,
 ): Promise<void> {
   const found = await findRefused(client, await lift.placesBut(without), why, put);
-  if (found.size === 0)
-    throw new Error(`${lift.table.name} refuses rows together that it takes one by one: ${why.message}`);
+  if (found.size === 0) {
+    // Nothing of a row that has to go, or that a trigger keeps from changing with others, can be kept beside the table.
+    const text = `${lift.table.name} refuses to have rows changed or deleted, or takes them one by one alone: ${why.message} Nothing of it was applied; it is tried again.`;
+    throw new Problem('invalid_value', text, { table: lift.table.name });
+  }
   for (const [place, reason] of found) refused.set(place, reason);
 }
 
@@ -113,7 +118,7 @@ async function attempt(client: PoolClient, savepoint: string, work: () => Promis
     await client.query(`RELEASE SAVEPOINT ${savepoint}`);
     return null;
   } catch (error) {
-    if (!refusesRow(sqlState(error))) throw error;
+    if (!refusesRow(error)) throw error;
     await client.query(`ROLLBACK TO SAVEPOINT ${savepoint}`);
     const { message, constraint } = error as Error & { constraint?: string };
     return { reason: 'refused', constraint: constraint ?? null, message: `${message}.`, waits_for: null };
@@ -167,7 +172,8 @@ async function lost(
 
 function heldBy(table: TableShape, { name }: KeyConstraint, holder: readonly string[]): Reason {
   const key = Object.fromEntries(table.key.map((column, i) => [column.name, holder[i]!]));
-  const message = `A later write has the key: by ${name}, the row cannot stand beside ${JSON.stringify(key)}.`;
+  const above = table.oldestFirst ? 'An older row' : 'A later write';
+  const message = `${above} has the key: by ${name}, the row cannot stand beside ${JSON.stringify(key)}.`;
   return { reason: 'key', constraint: name, message, waits_for: { table: table.name, key } };
 }
 
@@ -208,13 +214,11 @@ function lower(lift: Lift, key: KeyConstraint, without: readonly string[]): [str
   const { table } = lift;
   const version = (alias: string, of: string) =>
     `${table.meta} AS ${alias} ON ${keysEqual(table, inMeta(alias), inKeyed(of))}`;
-  const later = keysAfter(table, inMeta('mine_m'), inMeta('theirs_m'));
   const beaten = `beaten AS MATERIALIZED (
     SELECT DISTINCT ${table.key.map((_, i) => `theirs.k${i + 1}`).join(', ')}
     FROM ${lifted(lift, key)} AS mine JOIN ${version('mine_m', 'mine')}
       JOIN ${standing(lift, key)} AS theirs ON ${compete(key, 'mine', 'theirs')} JOIN ${version('theirs_m', 'theirs')}
-    WHERE (mine_m.stamp, mine_m.origin) > (theirs_m.stamp, theirs_m.origin)
-      OR (mine_m.stamp, mine_m.origin) = (theirs_m.stamp, theirs_m.origin) AND ${later})`;
+    WHERE ${isAbove(table, 'mine_m', 'theirs_m')})`;
   return ['beaten AS b', keysEqual(table, inData('d'), inKeyed('b')), [without], [beaten]];
 }
 

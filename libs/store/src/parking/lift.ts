@@ -1,9 +1,11 @@
 import type { PoolClient } from 'pg';
+import { versionTypes } from '../apply/stage';
 import { renumbering, updatedColumns } from '../apply/merge-sql';
 import { sqlState } from '../database';
 import { inData, inMeta, keysEqual } from '../keys';
 import { assertShapes, type Column, type TableShape } from '../table-shape';
 import { typed } from '../typed-text';
+import type { ParkedNote } from './record';
 
 interface LiftedColumn {
   readonly ident: string;
@@ -21,7 +23,10 @@ export class Lift {
   readonly gone: string;
   /** The table as a merge sees it: its rows lie here, and a row that nobody wrote is tried on a table with the constraints of a row alone. */
   readonly shape: TableShape;
+  /** Rows that a merge has parked, since their values cannot be put anywhere here. */
+  readonly unread: ParkedNote[] = [];
   private readonly trial: string;
+  private readonly texts: string[] = [];
   private readonly idents: string;
   private readonly indexed = new Set<string>();
 
@@ -33,7 +38,7 @@ export class Lift {
     this.rows = `p2p.lift_${table.id}`;
     this.gone = `p2p.gone_${table.id}`;
     this.trial = `p2p.trial_${table.id}`;
-    this.shape = { ...table, relation: this.rows, trial: this.trial };
+    this.shape = { ...table, relation: this.rows, lifted: { trial: this.trial, unread: this.unread } };
     this.idents = table.columns.map(({ ident }) => ident).join(', ');
   }
 
@@ -68,6 +73,17 @@ export class Lift {
     for (const { definition } of indexes) await this.client.query(`CREATE INDEX ON ${this.trial} USING${definition}`);
   }
 
+  /** A table for a stage's rows as texts: v1…v9 as they are, all of the table's own columns as one array. */
+  async textTable(): Promise<string> {
+    const name = `p2p.texts_${this.table.id}_${this.texts.length + 1}`;
+    await this.client.query(
+      `CREATE UNLOGGED TABLE ${name} (n int4 PRIMARY KEY GENERATED ALWAYS AS IDENTITY, ${versionTypes.map((type, i) => `v${i + 1} ${type}`).join(', ')}, c text[])
+       WITH (autovacuum_enabled = off)`,
+    );
+    this.texts.push(name);
+    return name;
+  }
+
   /** Makes lifted rows be found by these columns. */
   async index(idents: readonly string[]): Promise<void> {
     const columns = idents.join(', ');
@@ -77,7 +93,7 @@ export class Lift {
   }
 
   async drop(): Promise<void> {
-    await this.client.query(`DROP TABLE ${this.rows}, ${this.gone}, ${this.trial}`);
+    await this.client.query(`DROP TABLE ${[this.rows, this.gone, this.trial, ...this.texts].join(', ')}`);
   }
 
   /**
@@ -302,12 +318,6 @@ export function isParked(shape: TableShape): string {
 /** `l` joined to its metadata `m`. */
 export function withMeta({ rows, table }: Lift): string {
   return `${rows} AS l JOIN ${table.meta} AS m ON ${keysEqual(table, inMeta('m'), inData('l'))}`;
-}
-
-/** The ranks of rows, the highest first: by version, then by key. */
-export function byRank(shape: TableShape, meta: string): string {
-  const keys = shape.key.map((column, i) => `${meta}.key${i + 1} USING OPERATOR(${column.after})`);
-  return [`${meta}.stamp DESC`, `${meta}.origin DESC`, ...keys].join(', ');
 }
 
 /** As the table has them, but of the types under domains and without lengths: whatever came can lie here. */

@@ -30,7 +30,7 @@ export const noChange: Changed = { parked: [], returned: [], discarded: [] };
 
 /**
  * Parks the lifted rows at these places, whose versions go into their metadata whole, and strikes out the records of rows that stand or
- * are no more. A row that comes or goes is news for whoever reads the feed.
+ * are no more. A row that comes or goes is news for whoever reads the feed; its version was made where it was.
  * @param considered the records of rows that were parked before, and of those that local writes have ended since
  */
 export async function keepParked(
@@ -40,10 +40,10 @@ export async function keepParked(
   considered: readonly number[],
 ): Promise<Changed> {
   const { table } = lift;
-  const parked = out.size > 0 ? await park(client, lift, out, considered) : [];
+  const parked = [...lift.unread, ...(out.size > 0 ? await park(client, lift, out, considered) : [])];
   if (considered.length === 0) return { ...noChange, parked };
   await client.query(
-    `UPDATE ${table.meta} AS m SET xid = pg_current_xact_id()
+    `UPDATE ${table.meta} AS m SET xid = pg_current_xact_id(), made_xid = coalesce(m.made_xid, m.xid)
      FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isSameVersion(table)} AND NOT m.deleted`,
     [considered],
   );
@@ -56,16 +56,26 @@ export async function keepParked(
   return { parked, returned: notesOf(true), discarded: notesOf(false) };
 }
 
-interface RecordRow extends Pick<Reason, 'reason' | 'constraint' | 'message'> {
+export interface RecordRow extends Pick<Reason, 'reason' | 'constraint' | 'message'> {
   readonly id: number;
   readonly key: readonly string[];
 }
 
-const recordColumns = 'p.id, p.key, p.reason, p."constraint", p.message';
+export const recordColumns = 'p.id, p.key, p.reason, p."constraint", p.message';
 
 export function noteOf(table: TableShape, { id, key, reason, constraint, message }: RecordRow): ParkedNote {
   const named = Object.fromEntries(table.key.map(({ name }, i) => [name, key[i]!]));
   return { id, table: table.name, key: named, reason, constraint, message };
+}
+
+/** Puts the records of the rows `out` in. */
+export function putRecords({ id }: TableShape): string {
+  return `INSERT INTO p2p.parked AS p (table_id, key, stamp, origin, composed, image, reason, "constraint", message, waits_for)
+    SELECT ${id}, o.key, o.stamp, o.origin, o.composed, o.image, o.reason, o."constraint", o.message, o.waits_for FROM out AS o
+    ON CONFLICT (table_id, p2p.key_digest(key)) DO UPDATE SET stamp = excluded.stamp, origin = excluded.origin, composed = excluded.composed,
+      image = excluded.image, reason = excluded.reason, "constraint" = excluded."constraint", message = excluded.message,
+      waits_for = excluded.waits_for, parked_at = CASE WHEN (p.stamp, p.origin) = (excluded.stamp, excluded.origin) THEN p.parked_at ELSE clock_timestamp() END
+    RETURNING ${recordColumns}`;
 }
 
 /** Returns those that were not parked before, in this version. */
@@ -83,19 +93,13 @@ async function park(client: PoolClient, lift: Lift, out: Out, considered: readon
          ON r.place::tid = l.ctid
      ), kept AS (
        UPDATE ${table.meta} AS m SET deleted = true, xid = CASE WHEN o.was THEN m.xid ELSE pg_current_xact_id() END,
+         made_xid = coalesce(m.made_xid, m.xid),
          siblings = CASE WHEN o.composed THEN m.siblings ELSE p2p.beside(m.siblings, jsonb_build_object('stamp', m.stamp, 'origin', m.origin,
            'priority', m.priority, 'past', m.past, 'deleted', false, 'image', o.image)
            || CASE WHEN m.fields IS NOT NULL THEN jsonb_build_object('fields', m.fields) ELSE '{}' END) END
        FROM out AS o WHERE m.ctid = o.place
-     ), put AS (
-       INSERT INTO p2p.parked AS p (table_id, key, stamp, origin, composed, image, reason, "constraint", message, waits_for)
-       SELECT ${table.id}, o.key, o.stamp, o.origin, o.composed, o.image, o.reason, o."constraint", o.message, o.waits_for FROM out AS o
-       ON CONFLICT (table_id, p2p.key_digest(key)) DO UPDATE SET stamp = excluded.stamp, origin = excluded.origin, composed = excluded.composed,
-         image = excluded.image, reason = excluded.reason, "constraint" = excluded."constraint", message = excluded.message,
-         waits_for = excluded.waits_for, parked_at = CASE WHEN (p.stamp, p.origin) = (excluded.stamp, excluded.origin) THEN p.parked_at ELSE clock_timestamp() END
-       RETURNING ${recordColumns}, p.stamp, p.origin
-     )
-     SELECT p.id, p.key, p.reason, p."constraint", p.message, o.was FROM put AS p JOIN out AS o ON o.key = p.key ORDER BY p.id`,
+     ), put AS (${putRecords(table)})
+     SELECT ${recordColumns}, o.was FROM put AS p JOIN out AS o ON o.key = p.key ORDER BY p.id`,
     [JSON.stringify(records), considered],
   );
   return rows.filter(({ was }) => !was).map((row) => noteOf(table, row));

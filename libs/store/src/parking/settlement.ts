@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import type { Stage } from '../apply/stage';
-import { refusesRow, sqlState } from '../database';
+import { cannotRead, Unreadable } from '../apply/unreadable';
+import { isTooLarge } from '../database';
 import { inData, inStage, keysEqual, metaKeys } from '../keys';
 import type { Shapes } from '../shapes';
 import type { TableShape } from '../table-shape';
@@ -8,6 +9,7 @@ import { connected, type Constraints, type KeyConstraint } from './constraints';
 import { drawLower, settleKeys } from './key-claims';
 import { isSameRow, Lift } from './lift';
 import { type Changed, keepParked, noChange, readReferred } from './record';
+import { sift } from './sift';
 import { isReferred, isUnmet, lockReferred, parentColumns } from './references';
 import { hasSameKey, hasSettledKey, type Waiting, waitingFor } from './waiting';
 
@@ -83,6 +85,11 @@ export class Settlement {
     return { ...stage, shape: lift.shape };
   }
 
+  /** A stage with rows that cannot be read here, as one that can be merged (see sift). */
+  async readStage(stage: Stage): Promise<Stage> {
+    return sift(this.client, await this.lift(stage.shape.id), stage);
+  }
+
   /** Lifts rows of a table (see Lift.lift). Returns the table as rows are to be merged into it. */
   async liftRows(shape: TableShape, from: string, condition: string, values: readonly unknown[]): Promise<TableShape> {
     const lift = await this.lift(shape.id);
@@ -109,7 +116,9 @@ export class Settlement {
     let changed = noChange;
     for (const lift of this.lifts.values()) {
       const considered = [...(this.considered.get(lift.table.id) ?? [])];
-      const next = await keepParked(this.client, lift, this.out.get(lift)!, considered);
+      const next = await keepParked(this.client, lift, this.out.get(lift)!, considered).catch((error: unknown) => {
+        throw isTooLarge(error) ? new Unreadable(lift.table.name, error as Error, 'size') : error;
+      });
       changed = {
         parked: [...changed.parked, ...next.parked],
         returned: [...changed.returned, ...next.returned],
@@ -256,7 +265,7 @@ export class Settlement {
       await lift.takeParked(ids);
       await this.client.query('RELEASE SAVEPOINT take');
     } catch (error) {
-      if (!refusesRow(sqlState(error))) throw error;
+      if (!cannotRead(error, lift.table)) throw error;
       await this.client.query('ROLLBACK TO SAVEPOINT take');
       if (ids.length === 1) return;
       const half = ids.length >> 1;

@@ -1,6 +1,6 @@
 import { formatSnapshot, parsePgSnapshot, type Snapshot } from '@pgmesh/core';
 import type { Pool } from 'pg';
-import { refusesRow, sqlState } from '../database';
+import { refusesRow } from '../database';
 import { fingerprintOf } from '../table-shape';
 import { versionsSince } from '../feed/window-query';
 import type { Shapes } from '../shapes';
@@ -11,6 +11,17 @@ import { affects, parkedTables } from './watch';
 
 /** Milliseconds at least between two settlements, and how many times as long as one took. */
 const pause = { least: 100, times: 5 };
+
+/** The types of the tables' columns, and those that they are made of: what a domain is over, what an array, a range or a composite type has in it. */
+const usedTypes = `used (type) AS (
+    SELECT a.atttypid FROM pg_attribute AS a WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+    UNION
+    SELECT p.type FROM used AS u JOIN pg_type AS t ON t.oid = u.type, LATERAL (
+      SELECT t.typbasetype UNION ALL SELECT t.typelem
+      UNION ALL SELECT a.atttypid FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+      UNION ALL SELECT r.rngsubtype FROM pg_range AS r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+    ) AS p (type) WHERE p.type <> 0
+  )`;
 
 /**
  * Looks after parked rows between windows: whatever a local write makes possible stands soon after it, and whatever the definition of a table makes
@@ -89,7 +100,8 @@ export class ParkingUpkeep {
   private async present(tables: ReadonlySet<number>): Promise<NonNullable<typeof this.seen>> {
     const oids = this.shapes.all.filter(({ id }) => tables.has(id)).map(({ oid }) => oid);
     const { rows } = await this.pool.query<{ snapshot: string; definitions: string }>(
-      `SELECT pg_current_snapshot()::text AS snapshot, concat_ws(' ',
+      `WITH RECURSIVE ${usedTypes}
+       SELECT pg_current_snapshot()::text AS snapshot, concat_ws(' ',
          (SELECT string_agg(${fingerprintOf('o.oid')}, ' ' ORDER BY o.oid) FROM unnest($1::oid[]) AS o (oid)),
          (SELECT string_agg(d.oid || ' ' || pg_get_expr(d.adbin, d.adrelid), ' ' ORDER BY d.oid) FROM pg_attrdef AS d WHERE d.adrelid = ANY ($1)),
          (SELECT string_agg(c.oid || ' ' || pg_get_constraintdef(c.oid), ' ' ORDER BY c.oid) FROM pg_constraint AS c WHERE c.conrelid = ANY ($1)),
@@ -98,7 +110,13 @@ export class ParkingUpkeep {
           WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND a.attnotnull),
          (SELECT string_agg(format('%s %s', t.oid, t.tgenabled), ' ' ORDER BY t.oid) FROM pg_trigger AS t WHERE t.tgrelid = ANY ($1) AND NOT t.tgisinternal),
          (SELECT string_agg(c.oid || ' ' || pg_get_constraintdef(c.oid), ' ' ORDER BY c.oid) FROM pg_constraint AS c
-          WHERE c.contypid IN (SELECT a.atttypid FROM pg_attribute AS a WHERE a.attrelid = ANY ($1)))) AS definitions`,
+          WHERE c.contypid IN (SELECT u.type FROM used AS u)),
+         (SELECT string_agg(e.oid || ' ' || e.enumlabel, ' ' ORDER BY e.oid) FROM pg_enum AS e WHERE e.enumtypid IN (SELECT u.type FROM used AS u)),
+         (SELECT string_agg(concat_ws(' ', t.oid, t.typnotnull, t.typbasetype, t.typtypmod), ' ' ORDER BY t.oid) FROM pg_type AS t
+          WHERE t.oid IN (SELECT u.type FROM used AS u)),
+         (SELECT string_agg(concat_ws(' ', a.attrelid, a.attname, a.atttypid, a.atttypmod), ' ' ORDER BY a.attrelid, a.attnum)
+          FROM pg_type AS t JOIN pg_attribute AS a ON a.attrelid = t.typrelid
+          WHERE t.oid IN (SELECT u.type FROM used AS u) AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped)) AS definitions`,
       [oids],
     );
     const { snapshot, definitions } = rows[0]!;
@@ -114,7 +132,7 @@ export class ParkingUpkeep {
         if ((await this.pool.query(`${metElsewhere(reference)} LIMIT 1`)).rows.length > 0) return true;
       } catch (error) {
         // Of rows that were parked when the column was of another type, and can no longer be read.
-        if (!refusesRow(sqlState(error))) throw error;
+        if (!refusesRow(error)) throw error;
       }
     }
     return false;
