@@ -113,9 +113,9 @@ export const engineFaults: readonly EngineFault[] = [
   ),
   fault(
     'a window that was cut tells what only its end may tell',
-    'libs/store/src/feed/feed.ts',
-    'cut === null ? toWire(knowledge) : null',
-    'toWire(knowledge)',
+    transaction,
+    "this.head.kind === 'window' && !this.head.more",
+    "this.head.kind === 'window'",
   ),
   fault(
     'tombstones are not sent',
@@ -153,8 +153,8 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'a row that is new here comes without its siblings',
     mergeSql,
-    's.v5, s.v6, s.v7, ${via}, pg_current_xact_id() FROM',
-    's.v5, NULL, s.v7, ${via}, pg_current_xact_id() FROM',
+    's.v5, s.v6, s.v7, ${via}, pg_current_xact_id(), nullif(',
+    's.v5, NULL, s.v7, ${via}, pg_current_xact_id(), nullif(',
   ),
   fault(
     'a tombstone is noted and the row stays',
