@@ -1,5 +1,11 @@
-import { parseRules } from '@pgmesh/core';
+import { parseRules, type Rules } from '@pgmesh/core';
 import { settle, storeNode, type StoreNode } from '../support/store-node';
+
+function rules(text: string): Rules {
+  const outcome = parseRules(text);
+  if (!outcome.ok) throw new Error(outcome.problems.join('\n'));
+  return outcome.rules;
+}
 
 /** Where the versions of a table's rows were made, by key. */
 async function made(node: StoreNode, table: string): Promise<Record<string, string>> {
@@ -40,10 +46,11 @@ describe('Where a version was made', () => {
     await settle(a, b);
     const latest = await made(a, 'notes');
     expect(latest[1]).not.toBe(first);
-    const told = parseRules('first-write-wins');
-    if (!('rules' in told)) throw new Error('These are rules');
-    await a.store.setRules(told.rules);
+    await a.store.setRules(rules('first-write-wins'));
     expect(await a.sql('SELECT body FROM notes')).toEqual([{ body: 'of a' }]);
     expect((await made(a, 'notes'))[1]).toBe(first);
+    await a.store.setRules(rules('last-write-wins'));
+    expect(await a.sql('SELECT body FROM notes')).toEqual([{ body: 'of b' }]);
+    expect(await made(a, 'notes')).toEqual(latest);
   });
 });
