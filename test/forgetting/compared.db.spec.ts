@@ -1,6 +1,6 @@
 import { decodeFrames } from '@pgmesh/wire';
 import { expectEqual, storeNode, type StoreNode } from '../support/store-node';
-import { bodies, encoded, evictFrom, kept, meet, schema, table } from './meeting';
+import { bodies, encoded, evictFrom, kept, made, meet, schema, table } from './meeting';
 
 /** Sends rows by their keys, as nodes do that have compared theirs. */
 async function send(from: StoreNode, to: StoreNode, ...ids: readonly number[]): Promise<void> {
@@ -38,6 +38,7 @@ describe('Nodes that compare, where deletions were forgotten', () => {
     await send(b, a, 1, 2, 3, 4, 5, 6);
     expect(await bodies(a)).toEqual(['2 anew', '3 row', '4 row', '5 row', '6 row']);
     expect(await kept(a)).toBe(0);
+    expect((await made(a, table))[4]).toBe((await made(b, table))[4]);
     await send(a, b, 1, 2, 3, 4, 5, 6);
     expect(await bodies(b)).toEqual(['2 anew', '3 row', '4 row', '5 row', '6 row']);
     expect([await a.store.conflictsResolved(), await b.store.conflictsResolved()]).toEqual([0, 0]);

@@ -1,20 +1,11 @@
 import { parseRules, type Rules } from '@pgmesh/core';
-import { settle, storeNode, type StoreNode } from '../support/store-node';
+import { settle, storeNode } from '../support/store-node';
+import { made } from './meeting';
 
 function rules(text: string): Rules {
   const outcome = parseRules(text);
   if (!outcome.ok) throw new Error(outcome.problems.join('\n'));
   return outcome.rules;
-}
-
-/** Where the versions of a table's rows were made, by key. */
-async function made(node: StoreNode, table: string): Promise<Record<string, string>> {
-  const { nodeId, epoch } = node.store.identity;
-  const rows = await node.sql<{ key: string; place: string }>(
-    `SELECT key1::text AS key, concat_ws(' ', coalesce(made_in, via, '${nodeId}~${epoch}'), coalesce(made_xid, xid)) AS place
-     FROM ${node.store.find(table)!.meta} ORDER BY 1`,
-  );
-  return Object.fromEntries(rows.map(({ key, place }) => [key, place]));
 }
 
 describe('Where a version was made', () => {

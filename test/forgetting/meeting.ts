@@ -61,3 +61,13 @@ export const rows = (node: StoreNode) =>
   node.sql<{ id: number; body: string }>('SELECT id, body FROM notes ORDER BY id');
 export const bodies = async (node: StoreNode) => (await rows(node)).map(({ id, body }) => `${id} ${body}`);
 export const kept = async (node: StoreNode) => (await node.store.tombstones())[0]!.kept;
+
+/** Where the versions of a table's rows were made, by key. */
+export async function made(node: StoreNode, table: string): Promise<Record<string, string>> {
+  const { nodeId, epoch } = node.store.identity;
+  const rows = await node.sql<{ key: string; place: string }>(
+    `SELECT key1::text AS key, concat_ws(' ', coalesce(made_in, via, '${nodeId}~${epoch}'), coalesce(made_xid, xid)) AS place
+     FROM ${node.store.find(table)!.meta} ORDER BY 1`,
+  );
+  return Object.fromEntries(rows.map(({ key, place }) => [key, place]));
+}

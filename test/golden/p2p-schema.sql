@@ -487,7 +487,7 @@ CREATE OR REPLACE FUNCTION p2p.has_1(uuid, integer)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  RETURN EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) $1 AND d.line OPERATOR(pg_catalog.=) $2);
+  RETURN EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) $1::uuid AND d.line OPERATOR(pg_catalog.=) $2::integer);
 END
 $function$
 

@@ -153,8 +153,8 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'a row that is new here comes without its siblings',
     mergeSql,
-    's.v5, s.v6, s.v7, ${via}, pg_current_xact_id(), nullif(',
-    's.v5, NULL, s.v7, ${via}, pg_current_xact_id(), nullif(',
+    's.v5, s.v6, s.v7, ${via}, pg_current_xact_id(), ${madeIn}',
+    's.v5, NULL, s.v7, ${via}, pg_current_xact_id(), ${madeIn}',
   ),
   fault(
     'a tombstone is noted and the row stays',

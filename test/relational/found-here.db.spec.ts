@@ -145,4 +145,20 @@ describe('Faults that generated relational histories have found', () => {
         expect(await c.sql('SELECT id, n FROM t')).toEqual([{ id: 'ANN', n: 2 }]);
       },
     ));
+
+  it('a column of the key is compared by its own collation, not by that of another column', () =>
+    withNodes(
+      `CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+       CREATE TABLE t (one text, other text COLLATE nocase, PRIMARY KEY (one, other))`,
+      'last-write-wins',
+      async (a, b, c) => {
+        await b.sql(`INSERT INTO t VALUES ('A', 'x')`);
+        await b.sql(`UPDATE t SET one = 'a'`);
+        expect(await b.sql('SELECT key1, deleted FROM p2p.meta_1 ORDER BY deleted')).toEqual([
+          { key1: 'a', deleted: false },
+          { key1: 'A', deleted: true },
+        ]);
+        await together(a, b, c);
+      },
+    ));
 });

@@ -37,6 +37,7 @@ export class SparseStore implements NodeStore {
 
   rules: NodeStore['rules'] = defaultRules;
   readonly slot: NodeStore['slot'] = null;
+  readonly leads = true;
   readonly displaced: NodeStore['displaced'] = new Promise(() => undefined);
   references: NodeStore['references'] = () => [];
   forms: NodeStore['forms'] = () => new Map();

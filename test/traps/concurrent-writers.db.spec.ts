@@ -67,7 +67,7 @@ describe('Apply beside local writers', () => {
     expect(failures).toEqual([]);
     await settle(a, b);
     await expectEqual(a, b);
-  }, 120_000);
+  });
 
   it('gives way to a transaction that holds a row for long, and goes on after it', async () => {
     await using a = await storeNode('a', schema);
@@ -87,7 +87,7 @@ describe('Apply beside local writers', () => {
       { name: 'x', n: 7 },
       { name: 'y', n: 7 },
     ]);
-  }, 30_000);
+  });
 
   it('does not wait for those who only refer to a row', async () => {
     await using a = await storeNode('a', schema);
@@ -109,7 +109,7 @@ describe('Apply beside local writers', () => {
     });
     await settle(a, b);
     await expectEqual(a, b);
-  }, 30_000);
+  });
 
   it('meets the same key being inserted here, before and after its commit', async () => {
     await using a = await storeNode('a', schema);
@@ -132,7 +132,7 @@ describe('Apply beside local writers', () => {
         { name: how === 'COMMIT' ? 'of b' : 'of a' },
       ]);
     }
-  }, 60_000);
+  });
 
   it('races with local deletes, new inserts and key changes of the same rows, and loses none of them', async () => {
     await using a = await storeNode('a', schema);
@@ -179,5 +179,5 @@ describe('Apply beside local writers', () => {
         `SELECT key1 FROM p2p.meta_1 AS m FULL JOIN items AS d ON d.id = m.key1 WHERE m.deleted IS DISTINCT FROM (d.id IS NULL)`,
       ),
     ).toEqual([]);
-  }, 120_000);
+  });
 });

@@ -49,7 +49,7 @@ describe('A crash', () => {
     await settle(a, b);
     await expectEqual(a, b);
     expect(await pull(a, b)).toBe(0);
-  }, 120_000);
+  });
 
   it('trap 14: of a connection between any two statements, on either side, is a failure that is tried again', async () => {
     await using a = await storeNode('a', schema);
@@ -80,7 +80,7 @@ describe('A crash', () => {
     expect(refused).toBeGreaterThan(0);
     await settle(a, b).catch(() => settle(a, b));
     await expectEqual(a, b);
-  }, 120_000);
+  });
 
   it('trap 14: after the commit and before the answer brings the window again, which changes nothing', async () => {
     await using a = await storeNode('a', schema);

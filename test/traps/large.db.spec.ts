@@ -53,7 +53,7 @@ describe('Large values', () => {
     await a.sql(`BEGIN; ${fill.join('')} COMMIT`);
     expect(await pull(a, b)).toBe(480);
     await expectEqual(a, b);
-  }, 60_000);
+  });
 
   it('trap 36: large rows in conflict are settled, and the loser is kept whole', async () => {
     await using a = await storeNode('a', schema);
@@ -67,5 +67,5 @@ describe('Large values', () => {
     expect(
       await a.sql(`SELECT key1, length(siblings #>> '{0,image,data}') AS kept FROM p2p.meta_1 ORDER BY 1`),
     ).toEqual([{ key1: 1, kept: 2 * (50 * MB + 1) + 2 }]);
-  }, 120_000);
+  });
 });

@@ -78,6 +78,9 @@ export async function inTransaction<T>(
   }
 }
 
+/** In a transaction: where a user's and ours wait for each other, ours gives way before PostgreSQL ends one of them. */
+export const giveWay = `SET LOCAL lock_timeout = '400ms'`;
+
 /** The SQLSTATE of an error, undefined when it is not PostgreSQL's. */
 export function sqlState(error: unknown): string | undefined {
   return error instanceof DatabaseError || (error instanceof Error && 'severity' in error)

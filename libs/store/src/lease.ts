@@ -43,6 +43,7 @@ export class Lease {
   private bell: () => void = () => undefined;
   private readonly ending = new AbortController();
   private renewing: Promise<void> = Promise.resolve();
+  private renewedAt = performance.now();
 
   private constructor(
     private readonly url: string,
@@ -77,6 +78,13 @@ export class Lease {
       await client.end().catch(() => undefined); // what went wrong before is thrown
       throw error;
     }
+  }
+
+  /**
+   * Whether nobody else can have taken over, by this process's own clock, which went on while it stood still. A database that is away renews nothing.
+   */
+  get isHeld(): boolean {
+    return performance.now() - this.renewedAt < expiry;
   }
 
   /** Leaves the lease to whoever wants it. */
@@ -124,11 +132,13 @@ export class Lease {
   }
 
   private async isRenewed(client: Client): Promise<boolean> {
+    const asked = performance.now();
     const { rowCount } = await client.query(
       `UPDATE p2p.lease AS l SET renewed_at = clock_timestamp(), url = $3, pid = a.pid, session_start = a.backend_start
        FROM pg_stat_activity AS a WHERE a.pid = pg_backend_pid() AND l.holder = $1 AND l.generation = $2`,
       [this.holder, this.generation, this.own],
     );
+    if (rowCount === 1) this.renewedAt = asked;
     return rowCount === 1;
   }
 }

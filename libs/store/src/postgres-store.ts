@@ -238,6 +238,11 @@ export class PostgresStore {
     return store;
   }
 
+  /** Whether no other process can have taken over by now. */
+  get leads(): boolean {
+    return this.connections.lease?.isHeld ?? true;
+  }
+
   /** Resolves when another process has taken over: this one must be closed. */
   get displaced(): Promise<void> {
     return this.connections.lease?.lost ?? new Promise(() => undefined);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { escapeLiteral, type Pool, type PoolClient } from 'pg';
-import { inTransaction, sqlState } from './database';
+import { giveWay, inTransaction, sqlState } from './database';
 import type { NodeIdentity } from './identity';
 import { recordWritten } from './history/record';
 import { dataKeys, inData, inMeta, keysAfter, keysEqual, metaKeys, rekeyed } from './keys';
@@ -11,9 +11,6 @@ import { fillTemplate } from './template';
 const backfillBatch = 10_000;
 /** Of half a second each. */
 const backfillAttempts = 120;
-
-/** Where a user's transaction and ours wait for each other, ours gives way before PostgreSQL ends one of them. */
-const giveWay = `SET LOCAL lock_timeout = '400ms'`;
 
 /**
  * What an update of a version by a local write sets: the one rule for capture, backfill and reconciliation. `fields` is SQL for the

@@ -246,7 +246,8 @@ function captureStatement(shape: TableShape, { origin, priority }: NodeIdentity,
     relation: shape.name,
     has: has(shape),
     keyTypes: shape.key.map((column) => column.type).join(', '),
-    dataIsArgument: keysEqual(shape, inData('d'), (_, i) => `$${i + 1}`),
+    // Arguments bear the collation of the whole call, which may be that of another one.
+    dataIsArgument: keysEqual(shape, inData('d'), ({ definition }, i) => `$${i + 1}::${definition}`),
   });
   const keys = rekeyed(shape, inMeta('excluded'));
   const places = {

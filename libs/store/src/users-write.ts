@@ -1,13 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
-import { inTransaction, sqlState } from './database';
+import { giveWay, inTransaction, sqlState } from './database';
 
 /** Of half a second each, at most. */
 const attempts = 12;
-
-/** Where another transaction and ours wait for each other, ours gives way. */
-const giveWay = `SET LOCAL lock_timeout = '400ms'`;
 
 /**
  * One transaction of writes as a user makes them: triggers and constraints apply, capture sees it. Begun again, for some seconds,

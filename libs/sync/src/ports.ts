@@ -248,6 +248,8 @@ export interface Store {
   readonly history: SyncHistory;
   readonly digests: RowDigests;
   readonly members: Members;
+  /** Whether no other process speaks for this database by now. One that stood still for long has to find out first. */
+  readonly leads: boolean;
   /** How conflicts are decided here. */
   readonly rules: Rules;
   /** Which numbers we draw for serial keys; null while our sequences are not interleaved. */

@@ -28,6 +28,10 @@ export class Self {
     const { store, room, url, links, digest } = this.options;
     const { nodeId, epoch } = store.identity;
     const [tables, forms] = [store.tables(), store.forms()];
+    const [members, knowledge] = [await digest(), await store.inbox.knowledge()];
+    const position = to === null || to === nodeId ? null : await store.inbox.position(to);
+    // Asked last: two processes that both greet in one name are taken for copies of a node.
+    if (!store.leads) throw new Problem('unavailable', 'This process has stood still, and another one may lead now.');
     return {
       protocol: protocolVersion,
       instance: this.#instance,
@@ -41,11 +45,11 @@ export class Self {
       constraints: constraintsFor(forms, told),
       rules: formatRules(store.rules),
       sequences: store.slot,
-      members: await digest(),
+      members,
       url: url(),
       links: [...links()],
-      knowledge: toWireKnowledge(await store.inbox.knowledge()),
-      position: to === null || to === nodeId ? null : toWirePosition(await store.inbox.position(to)),
+      knowledge: toWireKnowledge(knowledge),
+      position: toWirePosition(position),
     };
   }
 

@@ -89,6 +89,7 @@ export class MemoryStore implements Store {
     () => formatSnapshot(this.#present()),
   );
   readonly members: Members = new MemoryMembers(() => this.#claimed());
+  readonly leads = true;
   /** Its tables take every row. */
   readonly onParking = () => () => undefined;
   readonly collect = async () => ({});

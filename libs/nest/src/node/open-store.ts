@@ -85,6 +85,9 @@ export const openPostgresStore: OpenStore = async (
     forms: () => store.forms(),
     refreshForms: () => store.refreshForms(),
     onForms: (listener) => store.onForms(listener),
+    get leads() {
+      return store.leads;
+    },
     displaced: store.displaced,
     conflictsResolved: () => store.conflictsResolved(),
     close: () => store.close(),

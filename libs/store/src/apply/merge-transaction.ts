@@ -2,6 +2,7 @@ import {
   beginning,
   concluded,
   feedName,
+  formatSnapshot,
   type Guards,
   includes,
   including,
@@ -280,7 +281,9 @@ export class MergeTransaction {
     const { origin, maxDrift, judge, crowded, careful } = this.options;
     const { name } = stage.shape;
     return new StageMerge(stage, {
-      via: this.feed,
+      // Rows that were brought alone, and move nobody's position, are in nobody's knowledge: they are passed on to all.
+      via: this.isAlone ? null : this.feed,
+      feed: this.feed,
       sender: this.head.node,
       origin,
       maxDrift,
@@ -293,12 +296,17 @@ export class MergeTransaction {
     });
   }
 
-  /** A window that lies within what we have come past was repeated, or overtaken; one of no time is of rows that were compared. */
+  /** Whether these are rows of nodes that compare: of no time. */
+  private get isAlone(): boolean {
+    return this.head.kind === 'window' && this.head.to === formatSnapshot(beginning);
+  }
+
+  /** A window that lies within what we have come past was repeated, or overtaken. */
   private courseOf(table: string): Course {
     const { kind, epoch, to, tables, guards } = this.head;
     const { before } = this;
     if (kind === 'copy') return 'next';
-    if (includes(beginning, parseSnapshot(to)!)) {
+    if (this.isAlone) {
       return this.pastIn(table, 'next').meets(fromWireGuards(guards, table)) ? 'compared' : 'next';
     }
     if (before?.epoch !== epoch) return 'next';

@@ -14,8 +14,10 @@ import type { Stage } from './stage';
 import { assertSound, repeatedKeys, type Soundness } from './soundness';
 
 export interface MergeOptions {
-  /** The feed that the window came by. */
-  readonly via: string;
+  /** The feed that the window's rows come by, for whoever knows that feed as far; null where they are in nobody's knowledge. */
+  readonly via: string | null;
+  /** The sender's feed. */
+  readonly feed: string;
   readonly sender: string;
   /** Under which we write. */
   readonly origin: string;
@@ -68,7 +70,7 @@ export class StageMerge {
     const { count, deleted } = this.stage;
     return [
       this.query(lock),
-      this.query(mark, [this.options.via]),
+      this.query(mark, this.places),
       ...(deleted > 0 ? [this.query(remove)] : []),
       ...(deleted < count && renumber ? [this.query(renumber)] : []),
       ...(deleted < count && put ? [this.query(put(false))] : []),
@@ -96,7 +98,7 @@ export class StageMerge {
     const { stage, statements, options } = this;
     const survey = await client.query(this.query(options.careful ? statements.lock : statements.survey));
     await this.assertSound(client, survey);
-    const { rows } = await client.query<Counts>(this.query(statements.mark, [options.via]));
+    const { rows } = await client.query<Counts>(this.query(statements.mark, this.places));
     const { removed = 0, put = 0 } = rows[0]!;
     if (removed > 0) await client.query(this.query(statements.remove));
     if (put > 0) {
@@ -136,7 +138,7 @@ export class StageMerge {
       const careful = options.careful || matched + known > 0 || stage.literals.length > 0;
       const { putNew, markNew } = known > 0 ? mergeStatements(this.unforgotten, options.origin) : statements;
       const inserted = (await client.query(this.query(putNew(careful)))).rowCount;
-      const { rows } = await client.query<Counts>(this.query(markNew(careful), [options.via]));
+      const { rows } = await client.query<Counts>(this.query(markNew(careful), this.places));
       if (rows[0]!.marked !== fresh || rows[0]!.live !== inserted) throw new Collision(this);
       several = rows[0]!.several ?? 0;
     }
@@ -149,7 +151,7 @@ export class StageMerge {
       statements,
       options.via,
       options.judge,
-      { past: options.past(), origin: options.origin },
+      { past: options.past(), feed: options.feed, origin: options.origin },
       () => new Collision(this),
     );
     if (resolved.crowd > 0) options.crowded({ table: stage.shape.name, versions: resolved.crowd });
@@ -166,10 +168,15 @@ export class StageMerge {
     return (await client.query<{ forgotten: number }>(text, values)).rows[0]!.forgotten;
   }
 
+  /** What statements that mark rows are told besides the stage. */
+  private get places(): (string | null)[] {
+    return [this.options.via, this.options.feed];
+  }
+
   private get isForgotten(): string {
     const { shape } = this.stage;
     const isHere = `EXISTS (SELECT FROM ${shape.meta} AS m WHERE ${keysEqual(shape, inMeta('m'), inStage('s'))})`;
-    return `NOT ${isHere} AND ${this.options.past().passedSql(this.options.via)}`;
+    return `NOT ${isHere} AND ${this.options.past().passedSql(this.options.feed)}`;
   }
 
   private get unforgotten(): Stage {

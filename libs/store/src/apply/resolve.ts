@@ -63,9 +63,9 @@ export async function resolveConcurrent(
   client: PoolClient,
   stage: Stage,
   statements: MergeStatements,
-  via: string,
+  via: string | null,
   judge: Judge,
-  { past, origin }: Forgetting,
+  forgetting: Forgetting,
   collision: () => Error,
 ): Promise<Resolution> {
   let changed = 0;
@@ -81,7 +81,7 @@ export async function resolveConcurrent(
     if (rows.some(({ key }, i) => i > 0 && key.every((part, k) => part === rows[i - 1]!.key[k])))
       throw repeatedKeys(stage);
     if (rows.some(({ unversioned }) => unversioned)) throw collision();
-    const merged = rows.map((row) => mergeRow(stage.shape, judge, row, via, past, origin));
+    const merged = rows.map((row) => mergeRow(stage.shape, judge, row, forgetting));
     const lost = Math.max(...merged.map((row) => row.lost), 0);
     if (lost > 0) await raiseStamps(client, lost);
     const settled = await settle(client, stage.shape, merged, via);
@@ -114,18 +114,13 @@ interface MergedRow extends JudgedRow {
 /** What is needed to tell what was deleted, and the deletion forgotten. */
 export interface Forgetting {
   readonly past: Past;
+  /** The sender's feed. */
+  readonly feed: string;
   /** Under which we write. */
   readonly origin: string;
 }
 
-function mergeRow(
-  shape: TableShape,
-  judge: Judge,
-  row: ConcurrentRow,
-  via: string,
-  past: Past,
-  origin: string,
-): MergedRow {
+function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow, { past, feed, origin }: Forgetting): MergedRow {
   const arrived: KeptRow = {
     stamp: row.v1,
     origin: row.v2,
@@ -135,7 +130,7 @@ function mergeRow(
     siblings: row.v6,
     deleted: row.v7,
     image: row.staged,
-    made: [row.v8 ?? via, String(row.v9)],
+    made: [row.v8 ?? feed, String(row.v9)],
   };
   const [ours, theirs] = [stateOf({ ...row, made: madeOf(row, past) }), stateOf(arrived)];
   if (!theirs.every(soundFields)) throw impossibleFields(shape);

@@ -1,6 +1,6 @@
 import type { Remedy } from '@pgmesh/core';
 import type { Pool } from 'pg';
-import { inTransaction } from '../database';
+import { giveWay, inTransaction } from '../database';
 import type { NodeIdentity } from '../identity';
 import { inData, inMeta, keysEqual, metaKeys } from '../keys';
 import { supersede } from '../reconcile';
@@ -33,7 +33,7 @@ export function captureLate(
   meanwhile: () => Promise<void>,
 ): Promise<number> {
   return inTransaction(pool, 'BEGIN', async (client) => {
-    await client.query(`SET LOCAL lock_timeout = '400ms'`);
+    await client.query(giveWay);
     const all = keyColumns(
       shape,
       remedies.map(({ key }) => key),

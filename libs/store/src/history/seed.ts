@@ -1,5 +1,5 @@
 import type { Pool } from 'pg';
-import { inTransaction, sqlState } from '../database';
+import { giveWay, inTransaction, sqlState } from '../database';
 import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
 import type { TableShape } from '../table-shape';
 import { prints } from './capture-block';
@@ -54,7 +54,7 @@ export async function dropHistories(pool: Pool, shapes: readonly TableShape[]): 
 async function dropHistory(pool: Pool, shape: TableShape): Promise<void> {
   try {
     await inTransaction(pool, 'BEGIN', async (client) => {
-      await client.query(`SET LOCAL lock_timeout = '400ms'`);
+      await client.query(giveWay);
       await client.query(`LOCK TABLE ${shape.name} IN SHARE ROW EXCLUSIVE MODE`);
       await client.query(`DROP TABLE ${shape.history}`);
       await client.query(`DROP FUNCTION IF EXISTS ${prints(shape)}(regclass)`);

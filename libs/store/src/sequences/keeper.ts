@@ -1,9 +1,9 @@
 import type { Slot } from '@pgmesh/core';
 import { escapeLiteral, type Pool } from 'pg';
-import { inTransaction, sqlState } from '../database';
+import { giveWay, inTransaction, sqlState } from '../database';
 import type { TableShape } from '../table-shape';
 import { type Counted, isBehind, lockSequence, readOwnCounter } from './counter';
-import { readFedColumns, readIncrement } from './fed-column';
+import { type FedColumn, readFedColumns, readIncrement } from './fed-column';
 import { canBeKept } from './report';
 import { readSlot } from './slot';
 
@@ -75,11 +75,26 @@ export class SequenceKeeper {
     this.#slot = await readSlot(this.pool);
     const oids = this.shapes.all.map(({ oid }) => oid);
     // Who lets a sequence come round has it draw numbers once more.
-    this.#fed = (await readFedColumns(this.pool, oids)).filter(canBeKept).filter(({ plain, cycle }) => plain && !cycle);
+    const fed = await this.#readFed(oids);
+    if (fed === null) return;
+    this.#fed = fed.filter(canBeKept).filter(({ plain, cycle }) => plain && !cycle);
     const present = new Set(this.#fed.map(nameOf));
     for (const name of this.#looked.keys()) if (!present.has(name)) this.#looked.delete(name);
     if (this.#fed.length > 0) await this.#advance();
     this.#delay = Math.max(delay, rest * (performance.now() - begun));
+  }
+
+  /** Null while somebody alters or empties one of the tables: whoever waits for us there must not become a deadlock's victim for this. */
+  async #readFed(oids: readonly number[]): Promise<FedColumn[] | null> {
+    try {
+      return await inTransaction(this.pool, 'BEGIN', async (client) => {
+        await client.query(giveWay);
+        return readFedColumns(client, oids);
+      });
+    } catch (error) {
+      if (sqlState(error) !== lockNotAvailable) throw error;
+      return null;
+    }
   }
 
   async #advance(): Promise<void> {
