@@ -39,6 +39,8 @@ CREATE TABLE p2p.tracked_table (
   oldest_first boolean    NOT NULL DEFAULT false,
   -- Whether the rows that were there before the history have their first entry in it.
   seeded      boolean     NOT NULL DEFAULT false,
+  -- What who exchanges the table with us must know (libs/core: Guards), since deletions were forgotten here.
+  guards      jsonb       NOT NULL DEFAULT '[]',
   tracked_at  timestamptz NOT NULL DEFAULT now()
 );
 
@@ -53,6 +55,7 @@ CREATE TABLE p2p.position (
   left_off   jsonb,
   -- What it told of each origin's own writes (libs/core: Seen), and over which tables that holds here.
   seen       jsonb,
+  formerly   jsonb,
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -73,6 +76,28 @@ CREATE TABLE p2p.member (
   CHECK (num_nulls(claim, snapshot, known) IN (0, 3)),
   CHECK (num_nulls(evicted_at, evicted_by) IN (0, 2))
 );
+
+-- A key's text as something that an index takes at any length.
+CREATE FUNCTION p2p.key_digest(key text[]) RETURNS bytea LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT sha256(convert_to(to_json($1)::text, 'UTF8'))
+$$;
+
+-- The rows that a copy under way has brought, by source and table, where what it does not bring is to be deleted at its end; `matched`: only
+-- those that were here, for there were none when it began.
+CREATE TABLE p2p.copy_notes (
+  node     text    NOT NULL COLLATE "C",
+  table_id integer NOT NULL,
+  matched  boolean NOT NULL,
+  PRIMARY KEY (node, table_id)
+);
+
+CREATE TABLE p2p.copied_key (
+  node     text    NOT NULL COLLATE "C",
+  table_id integer NOT NULL,
+  key      text[]  NOT NULL
+);
+
+CREATE INDEX ON p2p.copied_key (node, table_id, p2p.key_digest(key));
 
 -- The numbers that this node draws for serial keys (libs/core: Slot); no row until they are interleaved (pgmesh sequences).
 CREATE TABLE p2p.slot (
@@ -136,11 +161,6 @@ CREATE TABLE p2p.unversioned (
   table_id integer NOT NULL,
   image    jsonb   NOT NULL
 );
-
--- A key's text as something that an index takes at any length.
-CREATE FUNCTION p2p.key_digest(key text[]) RETURNS bytea LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT sha256(convert_to(to_json($1)::text, 'UTF8'))
-$$;
 
 -- Rows that have, or had, several concurrent versions: one record from the first sibling until a version covers them all.
 -- `open` says why somebody has to decide, and is NULL where the rule did (libs/core: OpenReason). `versions` are all that were ever
@@ -254,6 +274,15 @@ CREATE SEQUENCE p2p.wakeup;
 -- The writer's clock in microseconds since 1970. The one place where time enters.
 CREATE FUNCTION p2p.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
   SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8
+$$;
+
+-- The highest stamp of what was forgotten here: a row that is written anew under a dropped key is stamped above it, or whoever still has the
+-- deletion would take it for what was deleted.
+CREATE SEQUENCE p2p.forgotten;
+
+-- The stamp of a write that has no version before it.
+CREATE FUNCTION p2p.stamp() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+  SELECT greatest(p2p.clock(), pg_catalog.pg_sequence_last_value('p2p.forgotten'::regclass) + 1)
 $$;
 
 -- An error where the types differ (see sql/fits.sql).

@@ -156,8 +156,11 @@ const emptyWindow: Frame[] = [
     tables: ['public.products'],
     at: null,
     next: null,
+    knowledge: {},
+    guards: {},
+    whole: [],
   },
-  { type: 'end', rows: 0, knowledge: null },
+  { type: 'end', rows: 0 },
 ];
 
 it('trap hostile 503: the server goes away and comes back, and so does the node, by itself', async () => {

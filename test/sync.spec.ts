@@ -251,10 +251,13 @@ describe('what gets lost', () => {
       tables,
       at: null,
       next: null,
+      knowledge: {},
+      guards: {},
+      whole: [],
     } as const;
     const late = (async function* () {
       yield head;
-      yield { type: 'end', rows: 0, knowledge: null } as const;
+      yield { type: 'end', rows: 0 } as const;
     })();
     await expect(b.mesh.exchange.receive(late)).rejects.toMatchObject({
       code: 'gap',

@@ -25,9 +25,11 @@ export async function contents(site: Site, model: Model): Promise<Map<string, Co
       const rows = await client.query<Line>(
         `SELECT ${keyText(table)} AS key, row_to_json(d.*)::text AS line FROM (SELECT x.*, x::text AS bytes FROM ${table.name} AS x) AS d ORDER BY 1`,
       );
+      // A deletion may have been forgotten here and not there; where a sibling was made, not all know.
       const versions = await client.query<Line>(
         `SELECT ${keyOfMeta(table)} AS key, json_build_object('stamp', m.stamp, 'origin', m.origin, 'priority', m.priority, 'past', m.past,
-           'fields', m.fields, 'siblings', m.siblings, 'deleted', m.deleted)::text AS line FROM ${meta} AS m ORDER BY ${keys.join(', ')}`,
+           'fields', m.fields, 'siblings', (SELECT jsonb_agg(s - 'made') FROM jsonb_array_elements(m.siblings) AS s), 'deleted', m.deleted)::text AS line
+         FROM ${meta} AS m WHERE NOT (m.deleted AND m.siblings IS NULL) ORDER BY ${keys.join(', ')}`,
       );
       all.set(table.name, { rows: byKey(rows.rows), versions: byKey(versions.rows) });
     }

@@ -16,6 +16,17 @@ TABLE conflict
   left_out integer NOT NULL DEFAULT 0
   PRIMARY KEY (id)
 
+TABLE copied_key
+  node text NOT NULL
+  table_id integer NOT NULL
+  key text[] NOT NULL
+
+TABLE copy_notes
+  node text NOT NULL
+  table_id integer NOT NULL
+  matched boolean NOT NULL
+  PRIMARY KEY (node, table_id)
+
 TABLE lease
   only_one boolean NOT NULL DEFAULT true
   holder text
@@ -56,7 +67,8 @@ TABLE meta_1
   deleted boolean NOT NULL
   via text
   xid xid8 NOT NULL
-  written xid8
+  made_in text
+  made_xid xid8
   PRIMARY KEY (key1, key2)
 
 TABLE node
@@ -107,6 +119,7 @@ TABLE position
   copy jsonb
   left_off jsonb
   seen jsonb
+  formerly jsonb
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   PRIMARY KEY (node)
 
@@ -154,6 +167,7 @@ TABLE tracked_table
   max_versions integer NOT NULL DEFAULT 0
   oldest_first boolean NOT NULL DEFAULT false
   seeded boolean NOT NULL DEFAULT false
+  guards jsonb NOT NULL DEFAULT '[]'::jsonb
   tracked_at timestamp with time zone NOT NULL DEFAULT now()
   PRIMARY KEY (id)
   UNIQUE (relation)
@@ -170,6 +184,10 @@ CREATE UNIQUE INDEX conflict_table_id_key_digest_idx ON p2p.conflict USING btree
 
 CREATE INDEX conflict_updated_at_idx ON p2p.conflict USING btree (updated_at)
 
+CREATE INDEX copied_key_node_table_id_key_digest_idx ON p2p.copied_key USING btree (node, table_id, p2p.key_digest(key))
+
+CREATE UNIQUE INDEX copy_notes_pkey ON p2p.copy_notes USING btree (node, table_id)
+
 CREATE UNIQUE INDEX lease_pkey ON p2p.lease USING btree (only_one)
 
 CREATE UNIQUE INDEX member_pkey ON p2p.member USING btree (node_id)
@@ -177,6 +195,8 @@ CREATE UNIQUE INDEX member_pkey ON p2p.member USING btree (node_id)
 CREATE UNIQUE INDEX meta_1_pkey ON p2p.meta_1 USING btree (key1, key2)
 
 CREATE INDEX meta_1_xid_idx ON p2p.meta_1 USING btree (xid)
+
+CREATE INDEX meta_1_xid_idx1 ON p2p.meta_1 USING btree (xid) WHERE (deleted AND (siblings IS NULL))
 
 CREATE UNIQUE INDEX node_pkey ON p2p.node USING btree (only_one)
 
@@ -203,6 +223,8 @@ CREATE UNIQUE INDEX tracked_table_pkey ON p2p.tracked_table USING btree (id)
 CREATE UNIQUE INDEX tracked_table_relation_key ON p2p.tracked_table USING btree (relation)
 
 SEQUENCE conflict_id_seq FROM 1 TO 9223372036854775807
+
+SEQUENCE forgotten FROM 1 TO 9223372036854775807
 
 SEQUENCE parked_id_seq FROM 1 TO 9223372036854775807
 
@@ -262,7 +284,7 @@ DECLARE
   nested boolean := false;
   fit boolean := true;
   read_committed boolean := true;
-  now_us constant bigint := p2p.clock();
+  now_us constant bigint := p2p.stamp();
 BEGIN
   -- All that makes a write extraordinary in one expression: each of its own costs a snapshot.
   IF current_setting('p2p.mode', true) <> '' OR pg_trigger_depth() > 1
@@ -309,7 +331,7 @@ IF TG_OP = 'UPDATE' THEN
       origin = excluded.origin, priority = excluded.priority,
       past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
         ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
-      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, made_in = NULL, made_xid = NULL, xid = excluded.xid;
 ELSIF TG_OP = 'INSERT' THEN
   INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
   SELECT n.id, n.line, now_us, 'golden~<incarnation>', 0, false, pg_current_xact_id()
@@ -319,7 +341,7 @@ ELSIF TG_OP = 'INSERT' THEN
       origin = excluded.origin, priority = excluded.priority,
       past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
         ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
-      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, made_in = NULL, made_xid = NULL, xid = excluded.xid;
 ELSIF TG_OP = 'DELETE' THEN
   INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
   SELECT o.id, o.line, now_us, 'golden~<incarnation>', 0, true, pg_current_xact_id()
@@ -329,14 +351,14 @@ ELSIF TG_OP = 'DELETE' THEN
       origin = excluded.origin, priority = excluded.priority,
       past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
         ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
-      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid WHERE m.xid <> excluded.xid OR NOT p2p.has_1(m.key1, m.key2);
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, made_in = NULL, made_xid = NULL, xid = excluded.xid WHERE m.xid <> excluded.xid OR NOT p2p.has_1(m.key1, m.key2);
 ELSE
   -- The table is locked against everyone. A snapshot older than that lock does not see all live rows: the node sweeps up.
   UPDATE p2p.meta_1 AS m SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
       origin = excluded.origin, priority = excluded.priority,
       past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
         ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
-      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, made_in = NULL, made_xid = NULL, xid = excluded.xid
   FROM (VALUES (now_us, 'golden~<incarnation>', 0, true, pg_current_xact_id())) AS excluded (stamp, origin, priority, deleted, xid)
   WHERE NOT m.deleted AND NOT EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) m.key1 AND d.line OPERATOR(pg_catalog.=) m.key2);
   IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -362,7 +384,7 @@ IF TG_OP = 'UPDATE' THEN
       origin = excluded.origin, priority = excluded.priority,
       past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
         ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
-      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, made_in = NULL, made_xid = NULL, xid = excluded.xid;
 ELSIF TG_OP = 'INSERT' THEN
   INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
   SELECT n.id, n.line, now_us, 'golden~<incarnation>', 0, false, pg_current_xact_id()
@@ -372,7 +394,7 @@ ELSIF TG_OP = 'INSERT' THEN
       origin = excluded.origin, priority = excluded.priority,
       past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
         ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
-      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid;
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, made_in = NULL, made_xid = NULL, xid = excluded.xid;
 ELSIF TG_OP = 'DELETE' THEN
   INSERT INTO p2p.meta_1 AS m (key1, key2, stamp, origin, priority, deleted, xid)
   SELECT o.id, o.line, now_us, 'golden~<incarnation>', 0, true, pg_current_xact_id()
@@ -382,14 +404,14 @@ ELSIF TG_OP = 'DELETE' THEN
       origin = excluded.origin, priority = excluded.priority,
       past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
         ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
-      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid WHERE m.xid <> excluded.xid OR NOT p2p.has_1(m.key1, m.key2);
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, made_in = NULL, made_xid = NULL, xid = excluded.xid WHERE m.xid <> excluded.xid OR NOT p2p.has_1(m.key1, m.key2);
 ELSE
   -- The table is locked against everyone. A snapshot older than that lock does not see all live rows: the node sweeps up.
   UPDATE p2p.meta_1 AS m SET stamp = greatest(excluded.stamp, m.stamp + 1, CASE WHEN m.siblings IS NOT NULL THEN p2p.highest_stamp(m.siblings) + 1 END),
       origin = excluded.origin, priority = excluded.priority,
       past = CASE WHEN m.origin = excluded.origin AND m.siblings IS NULL THEN m.past
         ELSE p2p.past_of_write(m.past, m.origin, m.stamp, m.siblings, excluded.origin) END,
-      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, xid = excluded.xid
+      fields = NULL, siblings = NULL, deleted = excluded.deleted, via = NULL, made_in = NULL, made_xid = NULL, xid = excluded.xid
   FROM (VALUES (now_us, 'golden~<incarnation>', 0, true, pg_current_xact_id())) AS excluded (stamp, origin, priority, deleted, xid)
   WHERE NOT m.deleted AND NOT EXISTS (SELECT FROM public.items AS d WHERE d.id OPERATOR(pg_catalog.=) m.key1 AND d.line OPERATOR(pg_catalog.=) m.key2);
   IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -554,6 +576,13 @@ AS $function$
       END)
   END), true)
   FROM jsonb_each(CASE jsonb_typeof($1) WHEN 'object' THEN $1 END) AS f
+$function$
+
+CREATE OR REPLACE FUNCTION p2p.stamp()
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$
+  SELECT greatest(p2p.clock(), pg_catalog.pg_sequence_last_value('p2p.forgotten'::regclass) + 1)
 $function$
 
 CREATE OR REPLACE FUNCTION p2p.torn(relation text)

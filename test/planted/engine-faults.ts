@@ -113,9 +113,15 @@ export const engineFaults: readonly EngineFault[] = [
   ),
   fault(
     'a window that was cut tells what only its end may tell',
-    'libs/store/src/feed/feed.ts',
-    'cut === null && !isHeld ? toWire(knowledge) : null',
-    'toWire(knowledge)',
+    transaction,
+    '!this.head.more && !this.head.held',
+    '!this.head.held',
+  ),
+  fault(
+    'a window that holds rows back tells what it would without them',
+    transaction,
+    '!this.head.more && !this.head.held',
+    '!this.head.more',
   ),
   fault(
     'a window that was cut tells that all was seen',
@@ -124,10 +130,10 @@ export const engineFaults: readonly EngineFault[] = [
     '...(true && { seen',
   ),
   fault(
-    'a newer version counts as written when the one before it was',
+    'a newer version counts as made when the one before it was',
     mergeSql,
-    'xid = pg_current_xact_id(), written = s.v8',
-    'xid = pg_current_xact_id(), written = coalesce(m.written, s.v8)',
+    'made_xid = s.v9::text::xid8',
+    'made_xid = coalesce(m.made_xid, s.v9::text::xid8)',
   ),
   fault(
     'tombstones are not sent',
@@ -165,8 +171,8 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'a row that is new here comes without its siblings',
     mergeSql,
-    's.v5, s.v6, s.v7, ${via}, pg_current_xact_id(), s.v8 FROM',
-    's.v5, NULL, s.v7, ${via}, pg_current_xact_id(), s.v8 FROM',
+    's.v5, s.v6, s.v7, ${via}, pg_current_xact_id(), ${madeIn}',
+    's.v5, NULL, s.v7, ${via}, pg_current_xact_id(), ${madeIn}',
   ),
   fault(
     'a tombstone is noted and the row stays',

@@ -37,6 +37,9 @@ export interface NodeState {
   readonly parked: readonly ParkedRecord[];
 }
 
+/** Where a sibling was made, not all know. */
+const siblings = `(SELECT jsonb_agg(s - 'made') FROM jsonb_array_elements(m.siblings) AS s)`;
+
 export async function readState({ db, store }: Site, schema: Schema): Promise<NodeState> {
   const queries = schema.tables.map((table, place) => {
     const shape = store.find(table.name)!;
@@ -44,7 +47,7 @@ export async function readState({ db, store }: Site, schema: Schema): Promise<No
     const keys = table.key.map((name, i) => ({ data: `d.${name}`, meta: `m.key${i + 1}` }));
     const key = keys.map(({ meta }) => `${meta}::text`).join(', ');
     return `SELECT ${place} AS place, CASE WHEN m.stamp IS NOT NULL THEN jsonb_build_object('key', jsonb_build_array(${key}), 'stamp', m.stamp,
-        'origin', m.origin, 'priority', m.priority, 'past', m.past, 'fields', m.fields, 'deleted', m.deleted, 'siblings', m.siblings) END AS meta,
+        'origin', m.origin, 'priority', m.priority, 'past', m.past, 'fields', m.fields, 'deleted', m.deleted, 'siblings', ${siblings}) END AS meta,
         CASE WHEN d.${table.key[0]} IS NOT NULL THEN jsonb_build_object(${image}) END AS row
       FROM ${shape.meta} AS m FULL JOIN ${table.name} AS d ON ${keys.map(({ data, meta }) => `${data} = ${meta}`).join(' AND ')}`;
   });

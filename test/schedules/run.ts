@@ -142,7 +142,8 @@ class Scene implements AsyncDisposable {
     const dialled = [...this.links].filter(([name]) => name.startsWith(`${site.id} ->`));
     return site.startNode(
       dialled.map(([, { url }]) => url),
-      ['--timeout', '3s'],
+      // Every write is to be accounted for at the end, those that were deleted since, too.
+      ['--timeout', '3s', '--collect', 'off'],
     );
   }
 

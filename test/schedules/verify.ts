@@ -24,15 +24,17 @@ export async function fingerprint({ pool }: Site): Promise<string> {
   );
   const parts = tracked.flatMap(({ id, name }) => [
     sumOf(`SELECT t.* FROM ${name} AS t`),
-    // A tombstone that has been forgotten is as good as one that is still there.
+    // A tombstone that has been forgotten is as good as one that is still there, and where a sibling was made, not all know.
     sumOf(
-      `SELECT key1, stamp, origin, priority, past, fields, siblings, deleted FROM p2p.meta_${id} WHERE NOT deleted OR siblings IS NOT NULL`,
+      `SELECT key1, stamp, origin, priority, past, fields, ${siblings('meta.siblings')} AS siblings, deleted FROM p2p.meta_${id} AS meta WHERE NOT deleted OR siblings IS NOT NULL`,
     ),
   ]);
   const parked = sumOf(`SELECT t.name, p.key FROM p2p.parked AS p JOIN p2p.tracked_table AS t ON t.id = p.table_id`);
   const { rows } = await pool.query<{ sum: string }>(`SELECT concat_ws(' ', ${[...parts, parked].join(', ')}) AS sum`);
   return rows[0]!.sum;
 }
+
+const siblings = (column: string): string => `(SELECT jsonb_agg(s - 'made') FROM jsonb_array_elements(${column}) AS s)`;
 
 const sumOf = (query: string): string =>
   `(SELECT concat(count(*), ':', sum(hashtextextended(x::text, 0))) FROM (${query}) AS x)`;
@@ -88,7 +90,7 @@ async function statesOf({ pool }: Site, table: string): Promise<Map<string, Stat
     token: string | null;
     parked: boolean;
   }>(
-    `SELECT m.key1::text AS key, m.siblings, d.token, p.key IS NOT NULL AS parked,
+    `SELECT m.key1::text AS key, ${siblings('m.siblings')} AS siblings, d.token, p.key IS NOT NULL AS parked,
        json_build_object('stamp', m.stamp, 'origin', m.origin, 'past', m.past, 'deleted', m.deleted) AS own
      FROM p2p.meta_${id} AS m LEFT JOIN ${table} AS d ON d.id = m.key1
        LEFT JOIN p2p.parked AS p ON p.table_id = ${id} AND p.key = ARRAY[m.key1::text]

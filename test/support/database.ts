@@ -69,17 +69,22 @@ export async function createDatabase(base: string = psqlUrl()): Promise<TestData
  * to the original is disconnected.
  */
 export async function copyDatabase(original: TestDatabase): Promise<TestDatabase> {
+  const database = await backupOf(original);
+  await database.sql(
+    `UPDATE p2p.node SET database_oid = d.oid FROM pg_database AS d WHERE d.datname = current_database()`,
+  );
+  return database;
+}
+
+/** A database as it is now, under another name: pgmesh in it notices that it was restored. Whoever is connected to the original is disconnected. */
+export async function backupOf(original: TestDatabase): Promise<TestDatabase> {
   const copy = `${original.name}_copy`;
   await once(
     original.url,
     `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = ${escapeLiteral(original.name)} AND pid <> pg_backend_pid()`,
   );
   await once(original.url, `CREATE DATABASE ${escapeIdentifier(copy)} TEMPLATE ${escapeIdentifier(original.name)}`);
-  const database = new TestDatabase(copy, inDatabase(original.url, copy));
-  await database.sql(
-    `UPDATE p2p.node SET database_oid = d.oid FROM pg_database AS d WHERE d.datname = current_database()`,
-  );
-  return database;
+  return new TestDatabase(copy, inDatabase(original.url, copy));
 }
 
 /** One statement on a connection to the maintenance database. */

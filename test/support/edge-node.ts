@@ -60,6 +60,7 @@ export class SparseStore implements NodeStore {
       throw new Problem('bad_request', 'A window begins with a frame of type "window".');
     },
     position: async () => null,
+    copyAnew: async () => false,
     knowledge: async () => {
       this.reach();
       return {};
@@ -81,6 +82,8 @@ export class SparseStore implements NodeStore {
     remove: async () => undefined,
   };
 
+  readonly collect: NodeStore['collect'] = async () => ({});
+  readonly tombstones: NodeStore['tombstones'] = async () => [];
   readonly members: NodeStore['members'] = {
     heads: async () => {
       this.reach();

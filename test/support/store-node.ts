@@ -138,7 +138,9 @@ function imagesOf({ store }: Comparable, table: string): { rows: string; version
   const keys = shape.key.map((_, i) => `key${i + 1}`).join(', ');
   return {
     rows: `SELECT ${columns} FROM ${shape.name}`,
-    versions: `SELECT ${keys}, stamp, origin, priority, past, fields, siblings, deleted FROM ${shape.meta}`,
+    // A deletion that is all of a row's state may have been forgotten here and not there, and where a sibling was made, may not be known.
+    versions: `SELECT ${keys}, stamp, origin, priority, past, fields, (SELECT jsonb_agg(s - 'made') FROM jsonb_array_elements(siblings) AS s) AS siblings,
+      deleted FROM ${shape.meta} WHERE NOT (deleted AND siblings IS NULL)`,
   };
 }
 

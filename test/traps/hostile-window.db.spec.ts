@@ -20,12 +20,25 @@ const head = (more: Partial<WindowFrame> = {}): WindowFrame => ({
   tables: ['public.notes'],
   at: null,
   next: null,
+  knowledge: {},
+  guards: {},
+  whole: [],
   ...more,
 });
 const rows = (
   more: Partial<
     Record<
-      'stamp' | 'origin' | 'priority' | 'past' | 'fields' | 'siblings' | 'deleted' | 'written' | 'id' | 'body',
+      | 'stamp'
+      | 'origin'
+      | 'priority'
+      | 'past'
+      | 'fields'
+      | 'siblings'
+      | 'deleted'
+      | 'made_in'
+      | 'made_xid'
+      | 'id'
+      | 'body',
       string
     >
   > = {},
@@ -39,7 +52,8 @@ const rows = (
     fields = '{NULL}',
     siblings = '{NULL}',
     deleted = '{f}',
-    written = `{${Array.from({ length: over.count ?? 1 }, () => 'NULL').join()}}`,
+    made_in = '{NULL}',
+    made_xid = '{5}',
     id = '{7}',
     body = '{theirs}',
   } = more;
@@ -49,7 +63,7 @@ const rows = (
     columns: ['id', 'body'],
     count: 1,
     deleted: 0,
-    literals: [stamp, origin, priority, past, fields, siblings, deleted, written, id, body],
+    literals: [stamp, origin, priority, past, fields, siblings, deleted, made_in, made_xid, id, body],
     ...over,
   };
 };
@@ -61,7 +75,7 @@ const two = (more: Parameters<typeof rows>[0], table = 'public.notes'): RowsFram
     literals: literals.map((text) => (text.includes(',') ? text : text.replace(/^\{(.*)\}$/, '{$1,$1}'))),
   };
 };
-const end = (count = 1): Frame => ({ type: 'end', rows: count, knowledge: null });
+const end = (count = 1): Frame => ({ type: 'end', rows: count });
 const json = (value: unknown) => `{"${JSON.stringify(value).replace(/([\\"])/g, '\\$1')}"}`;
 const sibling = (more: object = {}) => ({
   stamp: now - 5,
@@ -77,9 +91,8 @@ const copy = (data: string, count = 1, table = 'public.notes'): Frame[] => [
   { type: 'data', bytes: Buffer.from(data) },
   { type: 'copied', table, count },
 ];
-/** A line of COPY text: seven of the version's columns, then the table's; nobody knows which transaction wrote it. */
-const line = (...fields: (string | number)[]) => `${fields.toSpliced(7, 0, '\\N').join('\t')}\n`;
-const row = (id: string) => line(now, evil, 0, '\\N', '\\N', '\\N', 'f', id, 'theirs');
+const line = (...fields: (string | number)[]) => `${fields.join('\t')}\n`;
+const row = (id: string) => line(now, evil, 0, '\\N', '\\N', '\\N', 'f', '\\N', 5, id, 'theirs');
 const good = row('7');
 
 /** What is sent, and the status that answers it. */
@@ -194,7 +207,7 @@ const windows: Record<string, [status: number, ...frames: Frame[]]> = {
   'COPY of one new row after one refused': [
     422,
     head(),
-    ...copy(good + line(now, evil, 0, '[]', '\\N', '\\N', 'f', 8, 'x'), 2),
+    ...copy(good + line(now, evil, 0, '[]', '\\N', '\\N', 'f', '\\N', 5, 8, 'x'), 2),
     end(2),
   ],
   'COPY with invalid UTF-8': [

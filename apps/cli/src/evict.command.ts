@@ -8,6 +8,8 @@ export function command(): Command {
     .option(...nodeUrl)
     .action(async (node: string, { url }: { url: string }) => {
       const { node_id } = (await ask(url, `/p2p/members/${encodeURIComponent(node)}/evict`, 'POST')) as MemberView;
-      console.log(`Nobody waits for ${node_id} any longer. When it is heard of again it is a member again.`);
+      console.log(
+        `Nobody waits for ${node_id} any longer. When it is heard of again it is a member again, and copies what it may have missed.`,
+      );
     });
 }

@@ -1,4 +1,5 @@
 import { copiedFirst, type References } from './copy-order';
+import type { Knowledge } from './knowledge';
 import { beginning, includes, joinSnapshots, meetSnapshots, type Snapshot } from './snapshot';
 
 /**
@@ -19,6 +20,8 @@ export interface Position {
   readonly copy: CopyProgress | null;
   /** Tables that the stream went on without, and up to where each was followed: it goes back there when they come again. */
   readonly left?: Readonly<Record<string, Snapshot>>;
+  /** Tables that are copied anew, and up to where each had been followed before (docs/members.md). */
+  readonly formerly?: Readonly<Record<string, Snapshot>>;
 }
 
 /** A first copy under way. */
@@ -27,6 +30,14 @@ export interface CopyProgress {
   /** What every piece had seen, as a rule the snapshot of the first: whatever came after it is for the stream to bring. */
   readonly since: Snapshot;
   readonly next: CopyPoint;
+  /** Where rows that the source does not have may have been deleted there. */
+  readonly whole?: Whole;
+}
+
+/** Tables of which a copy brings every row, so that what it does not bring is not there; and what the source knew at its beginning. */
+export interface Whole {
+  readonly tables: readonly string[];
+  readonly known: Knowledge;
 }
 
 /** After which key of which table a copy goes on; `after` null is before the table's first row. Keys are PostgreSQL's text. */
@@ -38,7 +49,13 @@ export interface CopyPoint {
 /** What a reader asks of a feed next. */
 export type FeedRequest =
   | { readonly kind: 'window'; readonly tables: readonly string[]; readonly from: Snapshot }
-  | { readonly kind: 'copy'; readonly tables: readonly string[]; readonly at: CopyPoint | null };
+  | {
+      readonly kind: 'copy';
+      readonly tables: readonly string[];
+      readonly at: CopyPoint | null;
+      /** Tables of which this copy brought every row so far. */
+      readonly whole?: readonly string[];
+    };
 
 /** A window or piece as far as positions are concerned. */
 export type Step =
@@ -56,6 +73,12 @@ export type Step =
       readonly at: CopyPoint | null;
       readonly to: Snapshot;
       readonly next: CopyPoint | null;
+      /** Tables of which every row is brought (see Whole). */
+      readonly whole?: readonly string[];
+      /** What the source knew as of `to`. */
+      readonly known?: Knowledge;
+      /** Tables that have to be copied even where they are followed: the source has forgotten what the reader lacks. */
+      readonly anew?: readonly string[];
     };
 
 /**
@@ -78,7 +101,7 @@ export function nextRequest(
   const window: FeedRequest | null =
     followed.length > 0 ? { kind: 'window', tables: followed, from: current!.snapshot } : null;
   const copy: FeedRequest | null = copying
-    ? { kind: 'copy', tables: copying.tables, at: copying.next }
+    ? { kind: 'copy', tables: copying.tables, at: copying.next, ...(copying.whole && { whole: copying.whole.tables }) }
     : missing.length > 0
       ? { kind: 'copy', tables: copiedFirst(missing, references), at: null }
       : null;
@@ -125,20 +148,42 @@ function rejoin(position: Position, tables: readonly string[]): Position {
   return leaving({ ...position, tables: all, snapshot }, Object.fromEntries(rest));
 }
 
+/** The position from which these tables are copied anew; what they were followed up to is remembered. */
+export function copiedAnew(position: Position, tables: readonly string[]): Position {
+  const again = tables.filter((table) => includesTable(position, table));
+  if (again.length === 0) return position;
+  const formerly = Object.fromEntries(again.map((table) => [table, comeTo(position, table)]));
+  const left = Object.entries(position.left ?? {}).filter(([table]) => !again.includes(table));
+  const followed = position.tables.filter((table) => !again.includes(table));
+  const next = { ...position, tables: followed, formerly: { ...position.formerly, ...formerly } };
+  return leaving(next, Object.fromEntries(left));
+}
+
+function includesTable({ tables, left }: Position, table: string): boolean {
+  return tables.includes(table) || Object.hasOwn(left ?? {}, table);
+}
+
+/** Up to where a reader has ever come in a table's feed: it held all that was there, or what covers it. */
+export function comeTo({ tables, snapshot, left, formerly }: Position, table: string): Snapshot {
+  const ends = [tables.includes(table) ? snapshot : undefined, left?.[table], formerly?.[table]];
+  return ends.reduce<Snapshot>((joined, end) => (end ? joinSnapshots(joined, end) : joined), beginning);
+}
+
 function leaving({ left: _, ...position }: Position, left: Readonly<Record<string, Snapshot>>): Position {
   return Object.keys(left).length === 0 ? position : { ...position, left };
 }
 
-function afterPiece(position: Position, step: Step & { kind: 'copy' }): Position | null {
+function afterPiece(before: Position, step: Step & { kind: 'copy' }): Position | null {
+  const position = step.at === null ? copiedAnew(before, step.anew ?? []) : before;
   const piece = step.at === null ? begin(position, step) : goOn(position.copy, step, step.at);
   if (piece === null) return null;
-  const { tables, since } = piece;
-  if (step.next !== null) return { ...position, copy: { tables, since, next: step.next } };
+  const { tables, since, whole } = piece;
+  if (step.next !== null) return { ...position, copy: { tables, since, next: step.next, ...(whole && { whole }) } };
   const snapshot = position.tables.length > 0 ? meetSnapshots(position.snapshot, since) : since;
   return leavingRest({ ...position, tables: [...position.tables, ...tables].sort(), snapshot, copy: null });
 }
 
-type Piece = Pick<CopyProgress, 'tables' | 'since'>;
+type Piece = Pick<CopyProgress, 'tables' | 'since' | 'whole'>;
 
 /** The position without what it had left off of the tables that it follows. */
 export function leavingRest(position: Position): Position {
@@ -149,13 +194,16 @@ export function leavingRest(position: Position): Position {
 /** A first piece begins a copy, whatever was under way; one that was repeated after its copy's end brings nothing new. */
 function begin(position: Position, step: Step & { kind: 'copy' }): Piece | null {
   const tables = step.tables.filter((table) => !position.tables.includes(table));
-  return tables.length === 0 ? null : { tables, since: step.to };
+  const whole = step.whole?.length ? { tables: step.whole, known: step.known ?? {} } : undefined;
+  return tables.length === 0 ? null : { tables, since: step.to, ...(whole && { whole }) };
 }
 
 /** A later piece is of the copy under way, and may have been read before a first piece that was repeated. */
 function goOn(copy: CopyProgress | null, step: Step & { kind: 'copy' }, at: CopyPoint): Piece | null {
   if (copy === null || !samePoint(copy.next, at) || !sameTables(copy.tables, step.tables)) return null;
-  return { tables: copy.tables, since: meetSnapshots(copy.since, step.to) };
+  if (!sameTables(copy.whole?.tables ?? [], step.whole ?? [])) return null;
+  const { tables, whole } = copy;
+  return { tables, since: meetSnapshots(copy.since, step.to), ...(whole && { whole }) };
 }
 
 function samePoint(a: CopyPoint, b: CopyPoint): boolean {

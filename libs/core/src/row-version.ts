@@ -1,4 +1,5 @@
 import type { Fields } from './field-stamps';
+import type { Made } from './made';
 import type { Stamp } from './stamp';
 import { emptyVector, type Origin, type VersionVector, vectorCovers } from './version-vector';
 
@@ -22,6 +23,8 @@ export interface RowVersion {
   readonly image: RowImage | null;
   /** Which earlier writes its unchanged fields stem from; nothing on tables without `merge-fields`. */
   readonly fields?: Fields | null;
+  /** Where it was made, as far as that is known. */
+  readonly made?: Made | null;
 }
 
 /** Whether two records speak of the same write. */

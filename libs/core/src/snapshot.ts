@@ -38,6 +38,13 @@ export function joinSnapshots(a: Snapshot, b: Snapshot): Snapshot {
   return { xmax: high.xmax, xip: high.xip.filter((xid) => !shows(low, xid)) };
 }
 
+/** The snapshot with one transaction more. */
+export function including({ xmax, xip }: Snapshot, xid: bigint): Snapshot {
+  if (xid < xmax) return { xmax, xip: xip.filter((one) => one !== xid) };
+  const between = Array.from({ length: Number(xid - xmax) }, (_, i) => xmax + BigInt(i));
+  return { xmax: xid + 1n, xip: [...xip, ...between] };
+}
+
 /** What both show. */
 export function meetSnapshots(a: Snapshot, b: Snapshot): Snapshot {
   const xmax = a.xmax < b.xmax ? a.xmax : b.xmax;

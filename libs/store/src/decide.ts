@@ -208,7 +208,7 @@ async function cover(
   const isVersion = keysEqual(shape, inMeta('m'), inParameters(1));
   const { rows: covered } = await client.query<VersionName>(
     `UPDATE ${shape.meta} AS m SET ${supersession({ fields: keptAge(shape) })}
-     FROM (VALUES (p2p.clock(), $${length + 1}::text, $${length + 2}::int4, $${length + 3}::bool, pg_current_xact_id()))
+     FROM (VALUES (p2p.stamp(), $${length + 1}::text, $${length + 2}::int4, $${length + 3}::bool, pg_current_xact_id()))
        AS excluded (stamp, origin, priority, deleted, xid)
      WHERE ${isVersion} RETURNING m.stamp, m.origin`,
     [...key, identity.origin, identity.priority, !wanted],

@@ -42,7 +42,7 @@ export async function establishIdentity(pool: Pool, nodeId: string, priority: nu
     }
     const incarnation = known?.same_database ? known.incarnation : newIncarnation(known?.incarnation ?? null);
     if (!known?.same_database || known.priority !== priority) await save(client, nodeId, incarnation, priority);
-    if (known && !known.same_database) await restampPositions(client);
+    if (known && !known.same_database) await restampPositions(client, `${nodeId}~${known.incarnation}`);
     return { nodeId, epoch: incarnation, origin: `${nodeId}~${incarnation}`, priority };
   });
 }
@@ -63,9 +63,15 @@ async function save(client: PoolClient, nodeId: string, incarnation: string, pri
   );
 }
 
-/** Transaction ids of another cluster mean nothing here, and may lie ahead of ours: all rows take the present one. */
-async function restampPositions(client: PoolClient): Promise<void> {
+/** Transaction ids of another cluster mean nothing here, and may lie ahead of ours: all rows take the present one, and remember in which feed they were made. */
+async function restampPositions(client: PoolClient, former: string): Promise<void> {
   const { rows } = await client.query<{ id: number }>('SELECT id FROM p2p.tracked_table');
-  for (const { id } of rows) await client.query(`UPDATE p2p.meta_${id} SET xid = pg_current_xact_id()`);
+  for (const { id } of rows) {
+    await client.query(
+      `UPDATE p2p.meta_${id} SET made_in = CASE WHEN made_xid IS NULL THEN $1 ELSE made_in END, made_xid = coalesce(made_xid, xid),
+         xid = pg_current_xact_id()`,
+      [former],
+    );
+  }
   await client.query('DELETE FROM p2p.tick');
 }

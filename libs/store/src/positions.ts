@@ -14,7 +14,15 @@ import {
   type Snapshot,
   type Step,
 } from '@pgmesh/core';
-import { fromWireSeen, Problem, toWireSeen, type WindowFrame, type WireKnowledge, type WireSeen } from '@pgmesh/wire';
+import {
+  fromWireKnowledge,
+  fromWireSeen,
+  Problem,
+  toWireKnowledge,
+  toWireSeen,
+  type WindowFrame,
+  type WireKnowledge,
+} from '@pgmesh/wire';
 import type { QueryConfig } from 'pg';
 import type { Queryable } from './database';
 
@@ -25,9 +33,15 @@ export interface PositionRow {
   tables: string[];
   snapshot: string;
   reached: string;
-  copy: { tables: string[]; since: string; next: CopyProgress['next'] } | null;
+  copy: {
+    tables: string[];
+    since: string;
+    next: CopyProgress['next'];
+    whole?: { tables: string[]; known: WireKnowledge };
+  } | null;
   left_off: Record<string, string> | null;
   seen: StoredSeen | null;
+  formerly: Record<string, string> | null;
 }
 
 /** What the node told with its last complete window of each origin's own writes (libs/core: Seen), and over which tables it holds here. */
@@ -36,7 +50,7 @@ export interface StoredSeen {
   readonly origins: Readonly<Record<string, string>>;
 }
 
-export const positionColumns = 'node, epoch, tables, snapshot, reached, copy, left_off, seen';
+export const positionColumns = 'node, epoch, tables, snapshot, reached, copy, left_off, seen, formerly';
 
 export async function readPosition(db: Queryable, node: string): Promise<Position | null> {
   const { rows } = await db.query<PositionRow>({
@@ -85,16 +99,22 @@ export const lockPositions: QueryConfig = {
 
 /** @param seen null leaves what is there */
 export function writePosition(node: string, position: Position, seen: StoredSeen | null = null): QueryConfig {
-  const { epoch, tables, snapshot, reached, copy, left } = position;
-  const progress = copy && JSON.stringify({ tables: copy.tables, since: formatSnapshot(copy.since), next: copy.next });
-  const leftOff =
-    left && JSON.stringify(Object.fromEntries(Object.entries(left).map(([t, at]) => [t, formatSnapshot(at)])));
+  const { epoch, tables, snapshot, reached, copy, left, formerly } = position;
+  const { whole } = copy ?? {};
+  const progress =
+    copy &&
+    JSON.stringify({
+      tables: copy.tables,
+      since: formatSnapshot(copy.since),
+      next: copy.next,
+      ...(whole && { whole: { tables: whole.tables, known: toWireKnowledge(whole.known) } }),
+    });
   return {
     name: 'p2p_position_write',
-    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
       ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, tables = excluded.tables, snapshot = excluded.snapshot,
         reached = excluded.reached, copy = excluded.copy, left_off = excluded.left_off,
-        seen = coalesce(excluded.seen, p.seen), updated_at = now()`,
+        seen = coalesce(excluded.seen, p.seen), formerly = excluded.formerly, updated_at = now()`,
     values: [
       node,
       epoch,
@@ -102,10 +122,17 @@ export function writePosition(node: string, position: Position, seen: StoredSeen
       formatSnapshot(snapshot),
       formatSnapshot(reached),
       progress,
-      leftOff ?? null,
+      byTable(left),
       seen && JSON.stringify(seen),
+      byTable(formerly),
     ],
   };
+}
+
+function byTable(ends: Readonly<Record<string, Snapshot>> | undefined): string | null {
+  return ends
+    ? JSON.stringify(Object.fromEntries(Object.entries(ends).map(([t, at]) => [t, formatSnapshot(at)])))
+    : null;
 }
 
 /** A table that is shared no more is copied anew when it is shared again: nobody has kept watch over it meanwhile. */
@@ -116,16 +143,18 @@ export async function forgetPositions(db: Queryable, shared: readonly string[]):
   await db.query(
     `UPDATE p2p.position SET tables = ARRAY(SELECT t FROM unnest(tables) AS t WHERE t = ANY ($1) ORDER BY t),
        left_off = (SELECT jsonb_object_agg(l.key, l.value) FROM jsonb_each(left_off) AS l WHERE l.key = ANY ($1)),
+       formerly = (SELECT jsonb_object_agg(l.key, l.value) FROM jsonb_each(formerly) AS l WHERE l.key = ANY ($1)),
        copy = CASE WHEN $2::jsonb @> (copy -> 'tables') THEN copy END
      WHERE NOT tables <@ $1 OR NOT $2::jsonb @> coalesce(copy -> 'tables', '[]')
-       OR EXISTS (SELECT FROM jsonb_object_keys(left_off) AS l WHERE l <> ALL ($1))`,
+       OR EXISTS (SELECT FROM jsonb_object_keys(left_off) AS l WHERE l <> ALL ($1))
+       OR EXISTS (SELECT FROM jsonb_object_keys(formerly) AS l WHERE l <> ALL ($1))`,
     [shared, JSON.stringify(shared)],
   );
 }
 
 /** The position after a window; null when it does not connect to where we stand. */
-export function positionAfter(position: Position | null, head: WindowFrame): Position | null {
-  return advance(position, head.epoch, stepOf(head));
+export function positionAfter(position: Position | null, head: WindowFrame, anew: readonly string[]): Position | null {
+  return advance(position, head.epoch, stepOf(head, anew));
 }
 
 /** Under which incarnation a node talks to us just now; null when it does not. */
@@ -161,9 +190,8 @@ export function learnFrom(
  */
 export function seenAfter(
   before: StoredSeen | null,
-  { kind }: WindowFrame,
+  { kind, seen: told }: WindowFrame,
   tables: readonly string[],
-  told: WireSeen | undefined,
   shared: readonly string[],
 ): StoredSeen | null {
   if (kind !== 'window' || !told || !shared.every((table) => tables.includes(table))) return null;
@@ -171,17 +199,14 @@ export function seenAfter(
   return { tables: shared, origins: toWireSeen(joinSeen(still, fromWireSeen(told))) };
 }
 
-function stepOf(head: WindowFrame): Step {
+function stepOf(head: WindowFrame, anew: readonly string[]): Step {
   const to = snapshotOf(head.to);
-  return head.kind === 'window'
-    ? {
-        kind: 'window',
-        tables: head.tables,
-        from: snapshotOf(head.from),
-        to,
-        reached: snapshotOf(head.reached ?? head.to),
-      }
-    : { kind: 'copy', tables: head.tables, at: head.at, to, next: head.next };
+  if (head.kind === 'window') {
+    const [from, reached] = [snapshotOf(head.from), snapshotOf(head.reached ?? head.to)];
+    return { kind: 'window', tables: head.tables, from, to, reached };
+  }
+  const { tables, at, next, whole } = head;
+  return { kind: 'copy', tables, at, to, next, whole, anew, known: fromWireKnowledge(head.knowledge) };
 }
 
 function snapshotOf(text: string): Snapshot {
@@ -190,13 +215,31 @@ function snapshotOf(text: string): Snapshot {
   return snapshot;
 }
 
-export function toPosition({ epoch, tables, snapshot, reached, copy, left_off: left }: PositionRow): Position {
+export function toPosition({
+  epoch,
+  tables,
+  snapshot,
+  reached,
+  copy,
+  left_off: left,
+  formerly,
+}: PositionRow): Position {
   return {
     epoch,
     tables,
     snapshot: parseSnapshot(snapshot)!,
     reached: parseSnapshot(reached)!,
-    copy: copy && { tables: copy.tables, since: parseSnapshot(copy.since)!, next: copy.next },
-    ...(left && { left: Object.fromEntries(Object.entries(left).map(([t, at]) => [t, parseSnapshot(at)!])) }),
+    copy: copy && {
+      tables: copy.tables,
+      since: parseSnapshot(copy.since)!,
+      next: copy.next,
+      ...(copy.whole && { whole: { tables: copy.whole.tables, known: fromWireKnowledge(copy.whole.known) } }),
+    },
+    ...(left && { left: toEnds(left) }),
+    ...(formerly && { formerly: toEnds(formerly) }),
   };
+}
+
+function toEnds(ends: Record<string, string>): Record<string, Snapshot> {
+  return Object.fromEntries(Object.entries(ends).map(([table, at]) => [table, parseSnapshot(at)!]));
 }

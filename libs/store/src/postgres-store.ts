@@ -21,6 +21,7 @@ import { rethrowAway, sqlState } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
 import { PostgresFeed } from './feed/feed';
 import { Wakeup } from './feed/wakeup';
+import { collect, type Tombstones, tombstones } from './forgetting/collect';
 import { RowHistory } from './history/row-history';
 import { needsSeed, seedHistory } from './history/seed';
 import { ParkedBook } from './parking/book';
@@ -176,6 +177,7 @@ export class PostgresStore {
     );
     const inbox = new PostgresInbox(connections, shapes, {
       nodeId: identity.nodeId,
+      epoch: identity.epoch,
       origin: identity.origin,
       maxDrift: (options.maxDrift ?? 60_000) * 1000,
       judge,
@@ -305,6 +307,20 @@ export class PostgresStore {
   /** Calls back when a shared table has been altered: seconds after it at the latest. */
   onForms(listener: () => void): () => void {
     return this.shapes.onForms(listener);
+  }
+
+  /** Forgets deletions that all members have come past. Returns how many, by table. */
+  async collect(): Promise<Record<string, number>> {
+    const counts: Record<string, number> = {};
+    for (const shape of this.shapes.all) {
+      counts[shape.name] = await collect(this.pool, this.identity, shape).catch(rethrowAway);
+    }
+    return counts;
+  }
+
+  /** What is remembered of deletions, table by table, and who has yet to hear of them. */
+  tombstones(): Promise<Tombstones[]> {
+    return tombstones(this.pool, this.identity, this.shapes.all).catch(rethrowAway);
   }
 
   /** The foreign keys between them. */

@@ -44,7 +44,7 @@ export async function backfill(
       SELECT ${order} FROM ${shape.name} AS d ${first ? '' : `WHERE ${later}`} ORDER BY ${order} LIMIT $3
     ), put AS (
       INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, deleted, xid)
-      SELECT b.*, p2p.clock(), $1, $2, false, pg_current_xact_id() FROM batch AS b ON CONFLICT DO NOTHING RETURNING 1
+      SELECT b.*, p2p.stamp(), $1, $2, false, pg_current_xact_id() FROM batch AS b ON CONFLICT DO NOTHING RETURNING 1
     )
     SELECT (SELECT count(*) FROM put) AS put, (SELECT count(*) FROM batch) AS seen,
       ARRAY(SELECT u.part FROM (SELECT ${order} FROM batch AS d ORDER BY ${shape.key.map((c) => `d.${c.ident} DESC`).join(', ')} LIMIT 1) AS last,
@@ -107,7 +107,7 @@ export async function buryMissing(
     );
     const { rowCount } = await client.query(
       `UPDATE ${shape.meta} AS m SET ${supersession()}
-       FROM (VALUES (p2p.clock(), $1::text, $2::int4, true, pg_current_xact_id())) AS excluded (stamp, origin, priority, deleted, xid)
+       FROM (VALUES (p2p.stamp(), $1::text, $2::int4, true, pg_current_xact_id())) AS excluded (stamp, origin, priority, deleted, xid)
        WHERE m.ctid = ANY ($3::tid[]) AND ${missing}`,
       [identity.origin, identity.priority, rows[0]!.places ?? '{}'],
     );
@@ -165,7 +165,7 @@ export async function supersede(
   identity: NodeIdentity,
   shape: TableShape,
   source: string,
-  stamp = 'p2p.clock()',
+  stamp = 'p2p.stamp()',
 ): Promise<void> {
   await client.query(
     `INSERT INTO ${shape.meta} AS m (${metaKeys(shape)}, stamp, origin, priority, deleted, xid)

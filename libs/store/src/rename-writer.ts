@@ -116,7 +116,7 @@ async function renameVersions(
          THEN s || jsonb_build_object('origin', $2::text, 'past', ${past(`(s -> 'past')`)})
            || CASE jsonb_typeof(s -> 'fields') WHEN 'object' THEN jsonb_build_object('fields', ${fieldsRenamed(`(s -> 'fields')`)}) ELSE '{}' END
          ELSE s END) FROM jsonb_array_elements(m.siblings) AS s),
-       via = NULL, xid = pg_current_xact_id()
+       via = NULL, made_in = NULL, made_xid = NULL, xid = pg_current_xact_id()
      WHERE m.origin = $1 AND m.stamp > $3
        OR m.siblings IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(m.siblings) AS s WHERE s ->> 'origin' = $1 AND (s ->> 'stamp')::int8 > $3)`,
     [before, after, fork],

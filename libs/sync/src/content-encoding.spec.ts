@@ -4,7 +4,7 @@ import { chooseEncoding, compress, type ContentEncoding, decompress, encodeBody 
 
 const frames: Frame[] = [
   ...Array.from({ length: 2_000 }, (_, i): Frame => ({ type: 'data', bytes: Buffer.from(`row ${i}\n`) })),
-  { type: 'end', rows: 2_000, knowledge: null },
+  { type: 'end', rows: 2_000 },
 ];
 
 async function* all(): AsyncGenerator<Frame> {

@@ -19,6 +19,8 @@ export type MeshNews =
     }
   /** One that was evicted has been heard of again. */
   | { readonly type: 'member_returned'; readonly member: string }
+  /** Deletions that every member has come past were forgotten. */
+  | { readonly type: 'collected'; readonly table: string; readonly count: number }
   | {
       readonly type: 'changes_received';
       readonly peer: string;

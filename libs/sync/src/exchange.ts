@@ -106,7 +106,7 @@ export class Exchange {
     const request: FeedRequest =
       asked.kind === 'window'
         ? { kind: 'window', tables, from: parseSnapshot(asked.from!)! }
-        : { kind: 'copy', tables, at: asked.at };
+        : { kind: 'copy', tables, at: asked.at, whole: asked.whole };
     const facts = {
       knowledge: fromWireKnowledge(asked.knowledge),
       seen: fromWireSeen(asked.seen),
@@ -157,7 +157,7 @@ export class Exchange {
       const { changed, conflicts, repeated } = applied;
       return { outcome: 'applied', position, knowledge, seen, changed, conflicts, repeated: [...repeated] };
     } catch (error) {
-      if (error instanceof Problem && error.code !== 'gap' && incoming.head) {
+      if (error instanceof Problem && error.code !== 'gap' && error.code !== 'behind' && incoming.head) {
         await journal.failed(incoming.head.node, 'received', error.code, error.message);
       }
       throw error;

@@ -1,6 +1,11 @@
 import { Problem } from '@pgmesh/wire';
 import { PeerUnreachable } from './peer-client';
 
+/** The tables that a refusal names; none where it names none. */
+export function tablesOf({ extra: { tables } }: Problem): string[] {
+  return Array.isArray(tables) ? tables.filter((table) => typeof table === 'string') : [];
+}
+
 /** What an exchange ended with, and what a link does about it. */
 export interface Failure {
   /** `restart`: greet again. `retry`: the same again after a while. `pause`: someone has to do something first. */

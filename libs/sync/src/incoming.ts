@@ -18,7 +18,7 @@ export class Incoming implements AsyncIterable<Frame> {
   /** Settles with the head when the last frame has passed; the store may still be merging then. Null when it never came. */
   readonly arrived: Promise<WindowFrame | null>;
   #arrive!: (head: WindowFrame | null) => void;
-  /** What the sender told of itself at the window's end. */
+  /** What the sender told of itself, as of the window's snapshot; known at its end, before which it need not be durable there. */
   facts: Pick<NeighbourFacts, 'knowledge' | 'seen'> = {};
 
   constructor(
@@ -36,10 +36,11 @@ export class Incoming implements AsyncIterable<Frame> {
       for await (const frame of this.frames) {
         if (this.head === null) this.head = this.#checked(frame);
         if (frame.type === 'end') {
+          const { knowledge, seen, held } = this.head;
           this.facts = {
-            ...(frame.knowledge && { knowledge: fromWireKnowledge(frame.knowledge) }),
+            knowledge: fromWireKnowledge(knowledge),
             // Of what it holds back it has more than it tells here: that it tells in its greetings and answers.
-            ...(frame.seen && frame.knowledge && { seen: fromWireSeen(frame.seen) }),
+            ...(seen && !held && { seen: fromWireSeen(seen) }),
           };
           this.#arrive(this.head);
         }

@@ -40,7 +40,14 @@ export class Link {
   ) {
     this.#nodeId = peer.nodeId;
     this.#url = peer.url;
-    this.#tables = new PausedTables(context, () => this.#greeting.wake());
+    this.#tables = new PausedTables(
+      context,
+      () => this.#greeting.wake(),
+      () => {
+        this.#pull.wake();
+        this.#push.wake();
+      },
+    );
     this.#disagreements = new Disagreements(context);
     this.#pull = new PullLoop(context, this.#tables, (position) => this.#worked(position));
     this.#push = new PushLoop(context, this.#tables, () => this.#worked(this.#position));

@@ -4,6 +4,7 @@ import { AntiEntropy } from './compare/anti-entropy';
 import { ComparisonAnswers } from './compare/answers';
 import type { ComparedPeer, CompareOptions } from './compare/result';
 import { MeshEvents } from './events';
+import { Collection } from './collection';
 import { Exchange } from './exchange';
 import { failureOf } from './failure';
 import { HttpClient } from './http-client';
@@ -46,6 +47,8 @@ export interface MeshOptions {
   readonly verifyRepair?: boolean;
   /** P2P_MEMBER_CAP, in milliseconds; null: a silent member is waited for until somebody evicts it. */
   readonly memberCap?: number | null;
+  /** Milliseconds between two looks for deletions that may be forgotten; null unless given: none is. */
+  readonly collect?: number | null;
   /** P2P_SECRET. */
   readonly secret?: string | null;
   /** Certificates, in PEM, to trust beside those that Node trusts. */
@@ -73,6 +76,7 @@ export class Mesh {
   readonly #antiEntropy: AntiEntropy;
   /** Who belongs to the mesh. */
   readonly membership: Membership;
+  readonly #collection: Collection;
   readonly #context: Omit<LinkContext, 'changed'>;
   readonly #room: string;
   readonly #endings: (() => void)[] = [];
@@ -112,6 +116,13 @@ export class Mesh {
       warn: options.warn ?? ((message) => process.emitWarning(message)),
     });
     const { membership } = this;
+    this.#collection = new Collection({
+      store,
+      events: this.events,
+      interval: options.collect ?? null,
+      random,
+      warn: options.warn ?? ((message) => process.emitWarning(message)),
+    });
     const self = new Self({ store, room, url, links, digest: () => membership.digest() });
 
     // The two sides: answering, and asking
@@ -211,6 +222,7 @@ export class Mesh {
       }),
     );
     this.membership.start();
+    this.#collection.start();
     this.#links.start();
     this.#antiEntropy.start();
   }
@@ -222,6 +234,7 @@ export class Mesh {
     await this.#antiEntropy.stop();
     await this.#links.stop();
     await this.membership.stop();
+    await this.#collection.stop();
     await this.#context.client.close();
   }
 

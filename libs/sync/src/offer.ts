@@ -21,15 +21,18 @@ export interface Reader {
   readonly own: string | null;
 }
 
-/** A node that was restored from a backup, or was never read by us, wants its own rows back as well. */
+/** A node knows all of its own feed. One that was restored from a backup, or was never read by us, wants its own rows back as well. */
 export async function readerOf(
   store: Store,
   told: Pick<Reader, 'nodeId' | 'knowledge' | 'seen' | 'links'>,
   epoch?: string,
 ): Promise<Reader> {
   const position = await store.inbox.position(told.nodeId);
-  const { nodeId, knowledge, seen, links } = told;
+  const { nodeId, seen, links } = told;
   const keepsItsOwn = epoch !== undefined && position?.epoch === epoch;
+  const own =
+    epoch === undefined ? {} : { [nodeId]: { cursor: { epoch, snapshot: everything }, tables: store.tables() } };
+  const knowledge = { ...told.knowledge, ...own };
   return { nodeId, knowledge, seen, links, own: keepsItsOwn ? feedName(nodeId, epoch) : null };
 }
 
@@ -81,6 +84,7 @@ export function openFor(
     seen: reader.own === null ? reader.seen : { ...reader.seen, [reader.own]: everything },
     later: request.kind === 'window' ? later : null,
     limit,
+    reader: reader.knowledge,
   });
 }
 
@@ -92,8 +96,8 @@ export async function lacksNothing(store: Store, reader: Reader, request: FeedRe
 }
 
 /** How many rows a feed has that its reader has not passed, whether it has them by other ways or not; counted no further than `limit`. */
-export async function countRows(store: Store, request: FeedRequest, limit: number): Promise<number> {
-  const window = await store.feed.open(request, { except: () => [], limit });
+export async function countRows(store: Store, request: FeedRequest, reader: Reader, limit: number): Promise<number> {
+  const window = await store.feed.open(request, { except: () => [], limit, reader: reader.knowledge });
   await window.close();
   return window.rows;
 }

@@ -7,6 +7,9 @@ import type { PausedTable } from './status';
 type Direction = PausedTable['direction'];
 type Paused = ReadonlyMap<string, PausedTable>;
 
+/** Milliseconds after which a table is tried again whose sender had to copy it first; doubled each time, up to the interval. */
+const firstWait = 250;
+
 /** A window was refused for a table of which we thought that it fits: it is left out until a greeting tells more, or a while has passed. */
 interface Refusal {
   readonly paused: PausedTable;
@@ -26,6 +29,8 @@ export class PausedTables {
   #peer: string | null = null;
   #compared: readonly unknown[] = [];
   readonly #refusals = new Map<string, Refusal>();
+  /** Of which one side has to copy first, and until when they are left out. */
+  readonly #waiting = new Map<string, { readonly until: number; readonly times: number }>();
   /** Every column that was ever seen in a table, by side and table: what is not there any more was dropped or renamed. */
   readonly #former = { ours: new Map<string, Set<string>>(), theirs: new Map<string, Set<string>>() };
 
@@ -33,6 +38,8 @@ export class PausedTables {
     private readonly context: Pick<LinkContext, 'store' | 'neighbours' | 'events' | 'clock' | 'times'>,
     /** Called when the peer's tables are not what we know of them: it is to be greeted again. */
     private readonly outdated: () => void,
+    /** Called when tables that were left out for a while are tried again. */
+    private readonly again: () => void = () => undefined,
   ) {}
 
   list(): PausedTable[] {
@@ -43,7 +50,32 @@ export class PausedTables {
   flowing(peer: string, direction: Direction): string[] {
     const { store, neighbours } = this.context;
     const theirs = new Set(neighbours.get(peer)?.tables);
-    return store.tables().filter((table) => theirs.has(table) && !this.#paused.has(keyOf({ table, direction })));
+    return store.tables().filter((table) => {
+      const key = keyOf({ table, direction });
+      return theirs.has(table) && !this.#paused.has(key) && !this.#isWaiting(key);
+    });
+  }
+
+  /** The receiver has forgotten deletions that the sender has not come past: the sender copies the tables first, which takes a while. */
+  waitsFor(peer: string, direction: Direction, tables: readonly string[]): void {
+    const { clock, times } = this.context;
+    if (this.#peer !== peer) this.#begin(peer);
+    for (const table of tables) {
+      const key = keyOf({ table, direction });
+      const before = this.#waiting.get(key)?.times ?? 0;
+      const delay = Math.min(times.interval, firstWait * 2 ** before);
+      this.#waiting.set(key, { until: clock() + delay, times: before + 1 });
+      setTimeout(() => this.again(), delay + 1).unref();
+    }
+  }
+
+  /** The tables were exchanged: whoever had to copy has done so. */
+  worked(direction: Direction, tables: readonly string[]): void {
+    for (const table of tables) this.#waiting.delete(keyOf({ table, direction }));
+  }
+
+  #isWaiting(key: string): boolean {
+    return this.context.clock() < (this.#waiting.get(key)?.until ?? 0);
   }
 
   /**
@@ -95,6 +127,7 @@ export class PausedTables {
     this.#peer = peer;
     this.#paused = this.#announced = new Map();
     this.#refusals.clear();
+    this.#waiting.clear();
     this.#former.theirs.clear();
   }
 

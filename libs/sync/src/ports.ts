@@ -38,6 +38,8 @@ export interface FeedOptions {
   readonly seen?: Seen;
   readonly later?: Later | null;
   readonly limit: number;
+  /** What the reader knows of all feeds: whether it may read on is judged by it. */
+  readonly reader?: Knowledge;
 }
 
 /** Our own changes, as peers read them. */
@@ -51,7 +53,7 @@ export interface Feed {
    * @param later rows that are held back: the window's end names their transactions as still to come, so that nothing is skipped and
    *   nothing else waits for them. Not with a first copy.
    * @param limit rows after which to stop, at a boundary between transactions
-   * @throws Problem `unavailable` when the database is away, `cloned_node` when the position lies in the feed's future
+   * @throws Problem `gone` when deletions that the reader has not come past are forgotten, `unavailable` when the database is away, `cloned_node` when the position lies in the feed's future
    */
   open(request: FeedRequest, options: FeedOptions): Promise<OutgoingWindow>;
   /** Calls back soon after any commit that changed a shared table, whoever made it, and after each window that was applied. */
@@ -84,12 +86,14 @@ export interface Inbox {
   /**
    * Applies one window in one transaction. Windows are applied one after another. What its sender knew of other feeds is learned.
    * @param inTouch which nodes need not be learned of under another incarnation: they talk to us
-   * @throws Problem `cloned_node`, `clock_drift`, `unknown_column`, `invalid_value`, `invalid_version` when the window cannot be taken as it
+   * @throws Problem `behind` (its sender has not heard of deletions that are forgotten here), `cloned_node`, `clock_drift`, `unknown_column`, `invalid_value`, `invalid_version` when the window cannot be taken as it
    *   is; `busy` when its rows stayed locked; `unavailable` when the database is away. Nothing has changed then.
    */
   apply(frames: AsyncIterable<Frame>, inTouch?: InTouch): Promise<Applied>;
   /** Where we stand in a peer's feed; null when we never read it. */
   position(node: string): Promise<Position | null>;
+  /** From now on these tables are copied from that node anew. False when we do not follow any of them there. */
+  copyAnew(node: string, tables: readonly string[]): Promise<boolean>;
   /** How far we have come in every feed. A node of which a first copy is under way is left out: we hold more of it than we say. */
   knowledge(): Promise<Knowledge>;
   /** What of each origin's own writes is here, in all shared tables. */
@@ -251,6 +255,17 @@ export interface SyncHistory {
   list(limit: number): Promise<SyncRecord[]>;
 }
 
+/** What is remembered of a table's deletions. */
+export interface Tombstones {
+  /** `schema.table` */
+  readonly table: string;
+  readonly kept: number;
+  /** The members that have yet to hear of some of them. */
+  readonly held_up_by: readonly string[];
+  /** Up to where in our feed deletions have been forgotten, as a cursor; null where none has been. */
+  readonly horizon: string | null;
+}
+
 /** What the mesh needs of a node's database. */
 export interface Store {
   readonly identity: Identity;
@@ -267,6 +282,9 @@ export interface Store {
   readonly slot: Slot | null;
   /** Calls back after rows were parked, are back, or are no more. Returns what ends that. */
   onParking(listener: (change: ParkingChange) => void): () => void;
+  /** Forgets deletions that all members have come past. Returns how many, by table. @throws Problem `unavailable` */
+  collect(): Promise<Readonly<Record<string, number>>>;
+  tombstones(): Promise<readonly Tombstones[]>;
   /** The names of the tables that we share, `schema.table`, sorted. */
   tables(): readonly string[];
   /** The foreign keys between them. */

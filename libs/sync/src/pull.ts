@@ -9,6 +9,7 @@ import {
   type WindowRequest,
 } from '@pgmesh/wire';
 import { jittered } from './backoff';
+import { tablesOf } from './failure';
 import { Incoming } from './incoming';
 import type { LinkContext, Session } from './link-context';
 import { dialsUs } from './neighbours';
@@ -133,6 +134,7 @@ export class PullLoop {
       const stuck = applied !== null && request.kind === 'copy' && samePosition(position, applied.position);
       if (applied) position = applied.position;
       if (applied?.outcome === 'applied') {
+        if (request.kind === 'window') this.tables.worked('pull', applied.head.tables);
         result = addRounds(result, applied);
         if (applied.rows > 0 && applied.position.copy) turn?.bringsRows();
       }
@@ -149,9 +151,23 @@ export class PullLoop {
     try {
       return await fetch.applied;
     } catch (error) {
-      if (this.tables.refused(nodeId, 'pull', error)) return 'refused';
+      if (this.tables.refused(nodeId, 'pull', error) || (await this.#mustCopy(nodeId, error))) return 'refused';
+      if (this.#mustWait(nodeId, error)) return 'refused';
       throw error;
     }
+  }
+
+  /** What we have not come past is forgotten there: it is copied anew. */
+  async #mustCopy(nodeId: string, error: unknown): Promise<boolean> {
+    if (!(error instanceof Problem) || error.code !== 'gone') return false;
+    return this.context.store.inbox.copyAnew(nodeId, tablesOf(error));
+  }
+
+  /** What it has not come past is forgotten here: it has to read from us first. */
+  #mustWait(nodeId: string, error: unknown): boolean {
+    if (!(error instanceof Problem) || error.code !== 'behind') return false;
+    this.tables.waitsFor(nodeId, 'pull', tablesOf(error));
+    return true;
   }
 
   #fetch(session: Session, request: FeedRequest, wait: number): Fetch {
@@ -218,6 +234,7 @@ export class PullLoop {
       kind: request.kind,
       from: request.kind === 'window' ? formatSnapshot(request.from) : null,
       at: request.kind === 'copy' ? request.at : null,
+      whole: request.kind === 'copy' ? [...(request.whole ?? [])] : [],
       limit: batch,
       wait: wait / 1000,
       knowledge: toWireKnowledge(await store.inbox.knowledge()),

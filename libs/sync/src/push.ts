@@ -1,4 +1,4 @@
-import { feedName, type FeedRequest, nextRequest } from '@pgmesh/core';
+import { copiedAnew, feedName, type FeedRequest, nextRequest } from '@pgmesh/core';
 import {
   fromWireKnowledge,
   fromWirePosition,
@@ -12,6 +12,7 @@ import {
 } from '@pgmesh/wire';
 import { jittered } from './backoff';
 import type { LinkContext, Session } from './link-context';
+import { tablesOf } from './failure';
 import { dialsUs } from './neighbours';
 import { countRows, expected, openFor, pushRequest, type Reader, readerOf } from './offer';
 import { Outgoing } from './outgoing';
@@ -124,15 +125,40 @@ export class PushLoop {
     if (request === null) return wantsCopy && !copiesItself ? { held: patience } : 'idle';
 
     const reader = await readerOf(store, neighbour, neighbour.epoch);
-    const outcome =
-      request.kind === 'window'
-        ? await this.#offer(session, reader, request)
-        : await this.#send(session, reader, request);
+    let outcome: Outcome;
+    try {
+      outcome =
+        request.kind === 'window'
+          ? await this.#offer(session, reader, request)
+          : await this.#send(session, reader, request);
+    } catch (error) {
+      if (!this.#mustCopy(session, error)) throw error;
+      return { sent: emptyRound };
+    }
     const sent = typeof outcome === 'object' && 'sent' in outcome;
     if (sent || !wantsCopy || copiesItself) return outcome;
     // The stream has come to its end, the copy has not.
     this.#last = 'window';
     return mayCopy ? { sent: emptyRound } : { held: patience };
+  }
+
+  /** What it has not come past is forgotten here: it copies anew, by itself or from what we push. */
+  #mustCopy({ nodeId }: Session, error: unknown): boolean {
+    const { neighbours } = this.context;
+    const position = neighbours.get(nodeId)?.position;
+    if (!(error instanceof Problem) || error.code !== 'gone' || !position) return false;
+    const anew = copiedAnew(position, tablesOf(error));
+    neighbours.update(nodeId, { position: anew });
+    return anew !== position;
+  }
+
+  /** It has forgotten what we have not come past: we read first. */
+  async #mustRead({ nodeId }: Session, error: unknown): Promise<boolean> {
+    if (!(error instanceof Problem) || error.code !== 'behind') return false;
+    const tables = tablesOf(error);
+    this.tables.waitsFor(nodeId, 'push', tables);
+    await this.context.store.inbox.copyAnew(nodeId, tables);
+    return true;
   }
 
   /** Sends what is ours to bring at once, and holds back what the receiver should be getting from others. */
@@ -152,7 +178,7 @@ export class PushLoop {
 
   /** What was waited for may have come by now: the receiver is asked, unless there is nothing left that it lacks. */
   async #asked(session: Session, reader: Reader, request: FeedRequest): Promise<Reader> {
-    const { store, client } = this.context;
+    const { store, client, neighbours } = this.context;
     const window = await this.#open(reader, request, this.#hold!.below);
     await window.close();
     if (window.overdue.length === 0 && window.rows === 0) return reader;
@@ -166,7 +192,8 @@ export class PushLoop {
     };
     const answer = await client.hint(session.url, hint, session.signal);
     this.#told(session, answer);
-    return { ...reader, knowledge: fromWireKnowledge(answer.knowledge), seen: fromWireSeen(answer.seen) };
+    const told = { ...reader, knowledge: fromWireKnowledge(answer.knowledge), seen: fromWireSeen(answer.seen) };
+    return readerOf(store, told, neighbours.get(session.nodeId)?.epoch);
   }
 
   /** @param from what came here in transactions below it is not held back any more */
@@ -189,7 +216,7 @@ export class PushLoop {
   /** It has everything. When that is because others brought it, our feed is full of rows that it need not look at again. */
   async #settled(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
     const { store, batch } = this.context;
-    if ((await countRows(store, request, worthPassing)) < worthPassing) return 'idle';
+    if ((await countRows(store, request, reader, worthPassing)) < worthPassing) return 'idle';
     const window = await openFor(store, reader, request, batch);
     return this.#push(session, window, request);
   }
@@ -209,10 +236,12 @@ export class PushLoop {
       for (const origin of answer.repeated) if (origin !== ours) this.#elsewhere.add(origin);
       this.#gaps = 0;
       this.#last = kind;
+      this.tables.worked('push', window.head.tables);
       this.progressed();
       return { sent: { rows: outgoing.rows, changed: 0, conflicts: 0, tables: {} } };
     } catch (error) {
-      if (this.tables.refused(nodeId, 'push', error)) return { sent: emptyRound };
+      if (this.tables.refused(nodeId, 'push', error) || (await this.#mustRead(session, error)))
+        return { sent: emptyRound };
       if (!(error instanceof Problem) || error.code !== 'gap') throw error;
       this.#gaps += 1;
       if (this.#gaps > mostGaps) throw error;

@@ -98,6 +98,7 @@ export class MemoryStore implements Store {
     position: async (node) => this.#positions.get(node) ?? null,
     knowledge: async () => this.#knowledge(),
     seen: async () => this.#seenNow(),
+    copyAnew: async () => false,
   };
   readonly digests = new MemoryDigests(
     (table) => this.#heldTable(table),
@@ -107,6 +108,8 @@ export class MemoryStore implements Store {
   readonly leads = true;
   /** Its tables take every row. */
   readonly onParking = () => () => undefined;
+  readonly collect = async () => ({});
+  readonly tombstones = async () => [];
   readonly history: SyncHistory;
   rules: Rules = defaultRules;
   slot: Slot | null = null;
@@ -302,13 +305,15 @@ export class MemoryStore implements Store {
 
   #opened(found: Found): OutgoingWindow {
     const { nodeId, epoch } = this.identity;
-    const head: WindowFrame = { type: 'window', protocol: protocolVersion, node: nodeId, epoch, ...found.head };
-    const end: EndFrame = {
-      type: 'end',
-      rows: found.rows.length,
-      knowledge: head.kind === 'window' && !head.more && !found.held ? toWireKnowledge(this.#knowledge()) : null,
-      ...(head.kind === 'window' && !head.more && { seen: toWireSeen(without(this.#seenNow(), found.origins)) }),
+    const isWhole = found.head.kind === 'window' && !found.head.more;
+    const head: WindowFrame = {
+      ...{ type: 'window', protocol: protocolVersion, node: nodeId, epoch },
+      ...found.head,
+      ...(found.held && { held: true }),
+      ...{ knowledge: toWireKnowledge(this.#knowledge()), guards: {}, whole: [] },
+      ...(isWhole && { seen: toWireSeen(without(this.#seenNow(), found.origins)) }),
     };
+    const end: EndFrame = { type: 'end', rows: found.rows.length };
     const frames = [head, ...rowsFrames(found.rows, `${nodeId}~${epoch}`), end];
     let closed = false;
     this.openWindows += 1;
@@ -442,10 +447,12 @@ export class MemoryStore implements Store {
     }
     this.#positions.set(head.node, end.rows === 0 ? withoutRows(before, position) : position);
     const whole = head.tables.filter((table) => position.tables.includes(table));
-    if (end.seen && this.#tables.every((table) => whole.includes(table))) {
-      this.#seen = joinSeen(this.#seen, fromWireSeen(end.seen));
+    if (head.seen && this.#tables.every((table) => whole.includes(table))) {
+      this.#seen = joinSeen(this.#seen, fromWireSeen(head.seen));
     }
-    if (end.knowledge && head.kind === 'window') this.#learn(fromWireKnowledge(end.knowledge), head, inTouch);
+    if (head.kind === 'window' && !head.more && !head.held) {
+      this.#learn(fromWireKnowledge(head.knowledge), head, inTouch);
+    }
     this.#tell();
     const changed = Object.values(changes).reduce((sum, rows) => sum + rows, 0);
     return {
@@ -510,8 +517,11 @@ interface FoundRow {
   readonly row: Row;
 }
 
+/** What a window's head says of its rows. */
+type FoundHead = Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch' | 'knowledge' | 'guards' | 'whole'>;
+
 interface Found {
-  readonly head: Omit<WindowFrame, 'type' | 'protocol' | 'node' | 'epoch'>;
+  readonly head: FoundHead;
   readonly rows: readonly FoundRow[];
   readonly held: boolean;
   /** The origins of what was held back, and of what had been. */

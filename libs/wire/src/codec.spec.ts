@@ -8,7 +8,9 @@ const text = fc.string({ unit: 'binary', maxLength: 12 });
 const texts = fc.array(text, { maxLength: 4 });
 const count = fc.maxSafeNat();
 const point = fc.option(fc.record({ table: text, after: fc.option(texts) }));
-const known = fc.record({ cursor: text, tables: texts });
+const named = fc.constantFrom('node1', 'constructor', 'toString');
+const known = fc.dictionary(named, fc.record({ cursor: text, tables: texts }), { noNullPrototype: true });
+const marks = fc.array(fc.record({ node: text, at: text }), { maxLength: 3 });
 const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.record({
     type: fc.constant('window' as const),
@@ -22,6 +24,9 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
     tables: texts,
     at: point,
     next: point,
+    knowledge: known,
+    guards: fc.dictionary(named, fc.array(marks, { maxLength: 3 }), { noNullPrototype: true }),
+    whole: texts,
   }),
   fc.record({
     type: fc.constant('rows' as const),
@@ -37,11 +42,24 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.record({
     type: fc.constant('end' as const),
     rows: count,
-    knowledge: fc.option(
-      fc.dictionary(fc.constantFrom('node1', 'constructor', 'toString'), known, { noNullPrototype: true }),
-    ),
   }),
 );
+const emptyWindow: Frame = {
+  type: 'window',
+  protocol: protocolVersion,
+  node: 'a',
+  epoch: 'e',
+  kind: 'window',
+  from: '0:',
+  to: '9:',
+  more: false,
+  tables: [],
+  at: null,
+  next: null,
+  knowledge: {},
+  guards: {},
+  whole: [],
+};
 const frames = fc.array(frame, { maxLength: 6 });
 
 /** Bytes as a stream, cut into pieces of these sizes over and over. */
@@ -152,7 +170,8 @@ describe('A stream of frames', () => {
     ['a fraction of a row', packed({ type: 'copied', table: 't', count: 1.5 })],
     ['fewer rows than none', packed({ type: 'copied', table: 't', count: -1 })],
     ['data that is text', packed({ type: 'data', bytes: 'abc' })],
-    ['knowledge without tables', packed({ type: 'end', rows: 0, knowledge: { a: { cursor: 'e/5:' } } })],
+    ['knowledge without tables', packed({ ...emptyWindow, knowledge: { a: { cursor: 'e/5:' } } })],
+    ['a guard without a place', packed({ ...emptyWindow, guards: { t: [[{ node: 'a' }]] } })],
   ])('is refused when it holds %s', async (_, bytes) => {
     await expect(read(bytes)).rejects.toThrow(FrameError);
   });

@@ -45,7 +45,7 @@ it.each([
   ['a window without a position', { from: null }, /"from"/],
 ])('a request with %s is refused by name', (_, wrong, named) => {
   const right = { protocol: 1, node_id: 'a', epoch: 'e1', tables: ['public.a'], kind: 'window', from: '5:', at: null };
-  const whole = { ...right, limit: 10, wait: 0, knowledge: {}, seen: {}, links: [] };
+  const whole = { ...right, whole: [], limit: 10, wait: 0, knowledge: {}, seen: {}, links: [] };
   expect(parseBody(windowRequestSchema, whole, 'request')).toEqual(whole);
   const body = wrong && { ...whole, ...wrong };
   expect(() => parseBody(windowRequestSchema, body, 'request')).toThrow(named);

@@ -1,6 +1,7 @@
 import {
   formatCursor,
   formatSnapshot,
+  type Guards,
   isNodeName,
   type Knowledge,
   type Known,
@@ -13,7 +14,7 @@ import {
   type Snapshot,
 } from '@pgmesh/core';
 import { z } from 'zod';
-import type { WireKnowledge, WireSeen } from './frame';
+import type { WireGuards, WireKnowledge, WireSeen } from './frame';
 import { Problem, type ProblemCode, problemCodes } from './problem';
 
 /**
@@ -48,8 +49,16 @@ export const wirePositionSchema = z.object({
   tables: names,
   snapshot: snapshotText,
   reached: snapshotText,
-  copy: z.object({ tables: names, since: snapshotText, next: copyPoint }).nullable(),
+  copy: z
+    .object({
+      tables: names,
+      since: snapshotText,
+      next: copyPoint,
+      whole: z.object({ tables: names, known: wireKnowledgeSchema }).optional(),
+    })
+    .nullable(),
   left: z.record(name, snapshotText).optional(),
+  formerly: z.record(name, snapshotText).optional(),
 });
 export type WirePosition = z.infer<typeof wirePositionSchema>;
 
@@ -140,6 +149,7 @@ export const windowRequestSchema = z
     kind: z.enum(['window', 'copy']),
     from: snapshotText.nullable(),
     at: copyPoint.nullable(),
+    whole: names.default([]),
     limit: z.int().min(1).max(1_000_000),
     wait: z.number().min(0).max(60),
     knowledge: wireKnowledgeSchema,
@@ -202,7 +212,7 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown, what: string):
 
 export function toWirePosition(position: Position | null): WirePosition | null {
   if (position === null) return null;
-  const { epoch, tables, snapshot, reached, copy, left } = position;
+  const { epoch, tables, snapshot, reached, copy, left, formerly } = position;
   return {
     epoch,
     tables: [...tables],
@@ -212,21 +222,55 @@ export function toWirePosition(position: Position | null): WirePosition | null {
       tables: [...copy.tables],
       since: formatSnapshot(copy.since),
       next: { table: copy.next.table, after: copy.next.after && [...copy.next.after] },
+      ...(copy.whole && { whole: { tables: [...copy.whole.tables], known: toWireKnowledge(copy.whole.known) } }),
     },
     ...(left && { left: mapValues(left, formatSnapshot) }),
+    ...(formerly && { formerly: mapValues(formerly, formatSnapshot) }),
   };
 }
 
 export function fromWirePosition(position: WirePosition | null): Position | null {
   if (position === null) return null;
-  const { copy, left, ...rest } = position;
+  const { copy, left, formerly, ...rest } = position;
   return {
     ...rest,
     snapshot: parseSnapshot(position.snapshot)!,
     reached: parseSnapshot(position.reached)!,
-    copy: copy && { ...copy, since: parseSnapshot(copy.since)! },
+    copy: copy && fromWireCopy(copy),
     ...(left && { left: mapValues(left, (text) => parseSnapshot(text)!) }),
+    ...(formerly && { formerly: mapValues(formerly, (text) => parseSnapshot(text)!) }),
   };
+}
+
+function fromWireCopy({ whole, ...copy }: NonNullable<WirePosition['copy']>): NonNullable<Position['copy']> {
+  return {
+    ...copy,
+    since: parseSnapshot(copy.since)!,
+    ...(whole && { whole: { tables: whole.tables, known: fromWireKnowledge(whole.known) } }),
+  };
+}
+
+export function toWireGuards(guards: Readonly<Record<string, Guards>>): WireGuards {
+  const some = Object.entries(guards).filter(([, list]) => list.length > 0);
+  return Object.fromEntries(
+    some.map(([table, list]) => [
+      table,
+      list.map((marks) => marks.map(({ node, ...cursor }) => ({ node, at: formatCursor(cursor) }))),
+    ]),
+  );
+}
+
+/** @throws Problem `bad_request`: a guard that cannot be read must not be passed over */
+export function fromWireGuards(guards: WireGuards, table: string): Guards {
+  const list = Object.hasOwn(guards, table) ? guards[table]! : [];
+  return list.map((marks) =>
+    marks.map(({ node, at }) => {
+      const cursor = parseCursor(at);
+      if (cursor === null)
+        throw new Problem('bad_request', `The window has a guard that cannot be read: ${at.slice(0, 100)}.`);
+      return { node, ...cursor };
+    }),
+  );
 }
 
 function mapValues<A, B>(record: Readonly<Record<string, A>>, map: (value: A) => B): Record<string, B> {

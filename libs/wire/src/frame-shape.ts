@@ -26,6 +26,12 @@ const knowledge: Check = (value) =>
   Object.values(value).every((known) => isRecord(known) && text(known.cursor) && texts(known.tables));
 
 const seen: Check = (value) => isRecord(value) && Object.values(value).every(text);
+const mark: Check = (value) => isRecord(value) && text(value.node) && text(value.at);
+const guards: Check = (value) =>
+  isRecord(value) &&
+  Object.values(value).every(
+    (list) => Array.isArray(list) && list.every((marks) => Array.isArray(marks) && marks.every(mark)),
+  );
 
 /** What each member of each frame must be. Typed by the frames, so that a member without its check does not compile. */
 const shapes: Shapes = {
@@ -41,12 +47,17 @@ const shapes: Shapes = {
     tables: texts,
     at: orNull(point),
     next: orNull(point),
+    held: orAbsent(flag),
+    knowledge,
+    seen: orAbsent(seen),
+    guards,
+    whole: texts,
   },
   rows: { table: text, columns: texts, types: orAbsent(texts), count, deleted: count, literals: texts },
   copy: { table: text, columns: texts, types: orAbsent(texts) },
   data: { bytes },
   copied: { table: text, count },
-  end: { rows: count, knowledge: orNull(knowledge), seen: orAbsent(seen) },
+  end: { rows: count },
 };
 
 /** Why a value is not a frame; null when it is one. A window of another protocol passes, to be refused by that name. */

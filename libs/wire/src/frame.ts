@@ -9,8 +9,8 @@ import type { CopyPoint } from '@pgmesh/core';
 export type Frame = WindowFrame | RowsFrame | CopyFrame | DataFrame | CopiedFrame | EndFrame;
 
 /**
- * The versions' own columns, which precede the table's in every `rows` and `copy` frame. `written` is the origin's transaction that
- * wrote the version; null where the sender does not know it.
+ * The versions' own columns, which precede the table's in every `rows` and `copy` frame. `made_in` and `made_xid` say where the version
+ * was made (libs/core: Made); NULL and a number: in the sender's feed.
  */
 export const versionColumns = [
   'stamp',
@@ -20,7 +20,8 @@ export const versionColumns = [
   'fields',
   'siblings',
   'deleted',
-  'written',
+  'made_in',
+  'made_xid',
 ] as const;
 
 export interface WindowFrame {
@@ -43,6 +44,16 @@ export interface WindowFrame {
   /** For a copy: where this piece started (null: at the beginning), and where the next one does (null: this was the last). */
   readonly at: CopyPoint | null;
   readonly next: CopyPoint | null;
+  /** Whether there was more that is left for others to bring. */
+  readonly held?: boolean;
+  /** What the sender knew as of the snapshot that was read, whether or not the window is the whole (invariant 9). */
+  readonly knowledge: WireKnowledge;
+  /** Of which origins every write that the sender had seen is with the reader, once it has merged the window (libs/core: Seen). */
+  readonly seen?: WireSeen;
+  /** What who reads these tables must know, table by table (libs/core: Guards); for a copy, tables without are left out. */
+  readonly guards: WireGuards;
+  /** For a copy: the tables of which it has every row, so that what it does not have is not there. */
+  readonly whole: readonly string[];
 }
 
 export interface RowsFrame {
@@ -81,14 +92,15 @@ export interface CopiedFrame {
 export interface EndFrame {
   readonly type: 'end';
   readonly rows: number;
-  /** The sender's own positions as of `to` (invariant 9); null when the window was not the whole. */
-  readonly knowledge: WireKnowledge | null;
-  /** Of which origins every write that the sender had seen is with the reader, once it has merged the window (libs/core: Seen). */
-  readonly seen?: WireSeen;
 }
 
 /** By origin, `node~incarnation`: a snapshot, `xmax:xip,…` */
 export type WireSeen = Readonly<Record<string, string>>;
+
+/** By table; `at` is `epoch/xmax:xip,…`. */
+export type WireGuards = Readonly<
+  Record<string, readonly (readonly { readonly node: string; readonly at: string }[])[]>
+>;
 
 /** By node id: how far the sender has read in that node's feed, over which tables. `cursor` is `epoch/xmax:xip,…`. */
 export type WireKnowledge = Readonly<Record<string, { readonly cursor: string; readonly tables: readonly string[] }>>;

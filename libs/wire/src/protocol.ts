@@ -5,8 +5,8 @@ import type { WireKnowledge, WireSeen } from './frame';
  * The version of what nodes say to each other. Nodes of different versions refuse each other by name.
  *
  * 1  2026-11  windows, first copies, hints, knowledge
- * 2  2026-11  versions name their origin's transaction (`written`); nodes tell what they have of each origin (`seen`);
- *             windows tell of rows beyond their end (`reached`)
+ * 2  2026-11  versions say where they were made (`made_in`, `made_xid`); nodes tell what they have of each origin (`seen`); windows tell
+ *             of rows beyond their end (`reached`), of what others are to bring (`held`), and what their reader must know (`guards`)
  */
 export const protocolVersion = 2;
 
@@ -27,6 +27,8 @@ export interface WindowRequest {
   readonly from: string | null;
   /** For a first copy: where to go on; null starts it. */
   readonly at: CopyPoint | null;
+  /** For a copy that goes on: the tables of which it brought every row so far (see `WindowFrame.whole`). */
+  readonly whole: readonly string[];
   readonly limit: number;
   /** Seconds to hold the request until there is something, 0 to 60. */
   readonly wait: number;

@@ -352,9 +352,18 @@ export const settings = {
     type: durationOrOff(60_000, 3_650 * 86_400_000),
     fallback: '30d',
     meaning:
-      'How long a member of the mesh may be silent before it is evicted: nobody waits for it any more to know of what was deleted. ' +
-      'It is a member again when it is heard of. `off`: it is waited for until somebody evicts it.',
+      'How long a member of the mesh may be silent before nobody waits for it any more: what was deleted is remembered for its sake until then. ' +
+      'When it returns it copies the tables anew, and loses nothing that was written there. `off`: it is waited for until somebody evicts it.',
     example: '7d',
+  },
+  collect: {
+    variable: 'P2P_COLLECT',
+    flag: '--collect <time>',
+    type: durationOrOff(100, 86_400_000),
+    fallback: '1m',
+    meaning:
+      'How often it is looked for deletions that every member of the mesh has heard of, to forget them. `off`: all deletions are remembered for ever.',
+    example: '10m',
   },
   maxDrift: {
     variable: 'P2P_MAX_DRIFT',

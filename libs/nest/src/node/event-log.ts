@@ -11,6 +11,7 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
   member_joined: 'log',
   member_evicted: 'warn',
   member_returned: 'log',
+  collected: 'log',
   changes_received: 'log',
   changes_sent: 'debug',
   sync_failed: 'warn',

@@ -78,6 +78,8 @@ export const openPostgresStore: OpenStore = async (
     settleParked: () => store.settleParked(),
     onParking: (listener) => store.onParking(listener),
     rows: new StoreRows(store),
+    collect: () => store.collect(),
+    tombstones: () => store.tombstones(),
     tables: () => store.tables(),
     references: () => store.references(),
     forms: () => store.forms(),

@@ -68,6 +68,7 @@ export async function startNode(
     verifyInterval: configuration.verifyInterval,
     verifyRepair: configuration.verifyRepair,
     memberCap: configuration.memberCap,
+    collect: configuration.collect,
     secret: configuration.secret,
     ca,
     warn,

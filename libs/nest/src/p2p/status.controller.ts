@@ -16,12 +16,14 @@ export class StatusController {
     const { store, mesh, bootstrap } = this.node.running;
     const status = mesh.status();
     const parked = await store.parked.count();
+    const tombstones = await store.tombstones();
     return {
       ...status,
       conflicts_resolved: await store.conflictsResolved(),
       conflicts_open: await store.conflicts.countOpen(),
       parked: Object.values(parked).reduce((sum, count) => sum + count, 0),
       parked_tables: parked,
+      tombstones,
       tables_synced: status.tables.length,
       bootstrap: bootstrap(),
       members: await countMembers(store, mesh),

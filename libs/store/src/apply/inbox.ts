@@ -1,14 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
-import type { Knowledge, Position, Seen, Snapshot } from '@pgmesh/core';
+import { copiedAnew, type Knowledge, type Position, type Seen, type Snapshot } from '@pgmesh/core';
 import { type Frame, FrameError, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { ConflictNote } from '../conflicts/view';
 import type { Connections } from '../connections';
-import { rethrowAway, sqlState } from '../database';
+import { inTransaction, rethrowAway, sqlState } from '../database';
 import type { Changed } from '../parking/record';
 import { Settlement } from '../parking/settlement';
 import { assertConstraints, otherConstraints } from '../parking/watch';
-import { type InTouch, readKnowledge, readPosition, readSeen } from '../positions';
+import {
+  type InTouch,
+  lockPositions,
+  type PositionRow,
+  readKnowledge,
+  readPosition,
+  readSeen,
+  toPosition,
+  writePosition,
+} from '../positions';
 import { isShapeChange, type Shapes } from '../shapes';
 import { ShapeChanged, type TableShape } from '../table-shape';
 import { Arrival, Late } from './arrival';
@@ -48,6 +57,7 @@ export type Applied =
 
 export interface InboxOptions {
   readonly nodeId: string;
+  readonly epoch: string;
   /** Under which we write. */
   readonly origin: string;
   /** How far ahead of our clock a version may be stamped, in microseconds. */
@@ -88,6 +98,19 @@ export class PostgresInbox {
 
   position(node: string): Promise<Position | null> {
     return readPosition(this.connections.ordinary, node).catch(rethrowAway);
+  }
+
+  /** From now on these tables are copied from that node anew. False when we do not follow any of them there. */
+  copyAnew(node: string, tables: readonly string[]): Promise<boolean> {
+    return inTransaction(this.connections.ordinary, 'BEGIN', async (client) => {
+      const { rows } = await client.query<PositionRow>(`${lockPositions.text}`);
+      const row = rows.find((one) => one.node === node);
+      const position = row && toPosition(row);
+      const anew = position && copiedAnew(position, tables);
+      if (anew === undefined || anew === position) return false;
+      await client.query(writePosition(node, anew));
+      return true;
+    }).catch(rethrowAway);
   }
 
   knowledge(): Promise<Knowledge> {
@@ -186,7 +209,7 @@ export class PostgresInbox {
   }
 
   private async merge(desk: Desk, arrival: Arrival): Promise<Applied> {
-    const end = await arrival.complete();
+    await arrival.complete();
     const { head, stages } = arrival;
     const client = await desk.merging();
     let settling = false;
@@ -199,7 +222,7 @@ export class PostgresInbox {
         if (!(await merge.begin(stages))) return { outcome: 'gap', head, position: merge.before };
         for (merging of stages) await merge.merge(merging);
         merging = null;
-        const merged = await merge.commit(end);
+        const merged = await merge.commit();
         for (const { shape } of stages) this.readAsText.delete(shape.name);
         for (const { shape } of unread) this.readAsText.add(shape.name);
         return this.applied(head, merged);
@@ -261,7 +284,8 @@ export class PostgresInbox {
       const merge = new MergeTransaction(client, head, this.mergeOptions(arrival, false, false, new Set()));
       if (!(await merge.begin([]))) return { outcome: 'gap', head, position: merge.before };
       for await (const stage of arrival.beside(patience)) await merge.merge(stage);
-      return this.applied(head, await merge.commit(await arrival.complete()));
+      await arrival.complete();
+      return this.applied(head, await merge.commit());
     } catch (error) {
       await client.query('ROLLBACK');
       const again = [Late, Collision, ShapeChanged, MustSettle].some((kind) => error instanceof kind);

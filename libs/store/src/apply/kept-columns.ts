@@ -19,7 +19,7 @@ export async function writeKept(client: PoolClient, shape: TableShape, rows: rea
   const inRecord = (column: Column, i: number) => typed(column, `(r.key ->> ${i})`);
   await client.query(
     `UPDATE ${shape.meta} AS m SET ${supersession()}
-     FROM (SELECT p2p.clock() AS stamp, n.node_id || '~' || n.incarnation AS origin, n.priority, false AS deleted,
+     FROM (SELECT p2p.stamp() AS stamp, n.node_id || '~' || n.incarnation AS origin, n.priority, false AS deleted,
          pg_current_xact_id() AS xid FROM p2p.node AS n) AS excluded, jsonb_to_recordset($1::jsonb) AS r (key jsonb)
      WHERE ${keysEqual(shape, inMeta('m'), inRecord)}
        AND EXISTS (SELECT FROM ${shape.relation} AS d WHERE ${keysEqual(shape, inData('d'), inMeta('m'))})`,

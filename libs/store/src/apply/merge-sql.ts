@@ -54,6 +54,7 @@ const verdict = `CASE
 export function mergeStatements(stage: Stage, origin: string): MergeStatements {
   const { shape, columns, source, literals } = stage;
   const via = `$${literals.length + 1}::text`;
+  const madeIn = `nullif(coalesce(s.v8, $${literals.length + 2}::text), ${via})`;
   const idents = columns.map((column) => column.ident).join(', ');
   const values = columns.map((_, i) => `s.c${i + 1}`).join(', ');
   const keys = shape.key.map((column) => column.ident).join(', ');
@@ -73,7 +74,7 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
     // A metadata row that somebody else changes meanwhile is judged again by the UPDATE itself, in its newest version.
     mark: `WITH marked AS (
         UPDATE ${shape.meta} AS m SET ${rekeyed(shape, inStage('s'))}stamp = s.v1, origin = s.v2, priority = s.v3, past = s.v4, fields = s.v5, siblings = NULL,
-          deleted = s.v7, via = ${via}, xid = pg_current_xact_id(), written = s.v8
+          deleted = s.v7, via = ${via}, xid = pg_current_xact_id(), made_in = ${madeIn}, made_xid = s.v9::text::xid8
         FROM (${source}) AS s WHERE ${metaIsStaged} AND (${verdict}) = 'newer' RETURNING m.deleted
       )
       SELECT count(*) FILTER (WHERE deleted) AS removed, count(*) FILTER (WHERE NOT deleted) AS put FROM marked`,
@@ -104,8 +105,8 @@ export function mergeStatements(stage: Stage, origin: string): MergeStatements {
     putNew: (careful) => `INSERT INTO ${shape.relation} (${idents}) OVERRIDING SYSTEM VALUE
       SELECT ${values} FROM (${source}) AS s WHERE NOT s.v7${careful ? ` AND ${isNew} ORDER BY ${order} ON CONFLICT (${keys}) DO NOTHING` : ''}`,
     markNew: (careful) => `WITH fresh AS (
-        INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, past, fields, siblings, deleted, via, xid, written)
-        SELECT ${order}, s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${via}, pg_current_xact_id(), s.v8 FROM (${source}) AS s
+        INSERT INTO ${shape.meta} (${metaKeys(shape)}, stamp, origin, priority, past, fields, siblings, deleted, via, xid, made_in, made_xid)
+        SELECT ${order}, s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, ${via}, pg_current_xact_id(), ${madeIn}, s.v9::text::xid8 FROM (${source}) AS s
         ${careful ? `WHERE ${isNew} ORDER BY ${order} ON CONFLICT DO NOTHING` : ''} RETURNING deleted, siblings
       ) SELECT count(*) AS marked, count(*) FILTER (WHERE NOT deleted) AS live, count(siblings) AS several FROM fresh`,
     unknownOwn: unknownOwnQuery(stage, origin),
@@ -176,8 +177,8 @@ function concurrentQuery({ shape, columns, source, literals }: Stage, after: boo
       FROM found AS c
     )
     SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found, c.fresh, c.fresh AND c.deleted AND ${our}.${ours[0]!.at} IS DISTINCT FROM NULL AS unversioned,
-      c.stamp, c.origin, c.priority, c.past, c.fields, c.siblings, c.deleted, ${imageOf(ours, our)} AS image,
-      c.v1, c.v2, c.v3, c.v4, c.v5, c.v6, c.v7, ${imageOf(theirs)} AS staged
+      c.stamp, c.origin, c.priority, c.past, c.fields, c.siblings, c.deleted, c.via, c.made_in, c.made_xid::text, c.xid::text, ${imageOf(ours, our)} AS image,
+      c.v1, c.v2, c.v3, c.v4, c.v5, c.v6, c.v7, c.v8, c.v9, ${imageOf(theirs)} AS staged
     FROM sized AS c WHERE c.bytes_before < ${concurrentBytes} ORDER BY ${order}`;
 }
 

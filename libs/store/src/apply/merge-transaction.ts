@@ -1,8 +1,27 @@
-import { beginning, feedName, formatSnapshot, type Position, withoutRows } from '@pgmesh/core';
-import type { EndFrame, WindowFrame } from '@pgmesh/wire';
+import {
+  beginning,
+  concluded,
+  feedName,
+  formatSnapshot,
+  type Guards,
+  includes,
+  including,
+  type Knowledge,
+  meets,
+  parsePgSnapshot,
+  parseSnapshot,
+  type Position,
+  takenOver,
+  withoutRows,
+} from '@pgmesh/core';
+import { fromWireGuards, fromWireKnowledge, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { type ConflictNote, noteOf } from '../conflicts/view';
 import { isTooLarge } from '../database';
+import { CopyNotes } from '../forgetting/copy-notes';
+import { guardedTables, type GuardRow, toGuards, writeGuards } from '../forgetting/guards';
+import { type Course, Past } from '../forgetting/past';
+import { inData, inMeta, keysEqual, metaKeys } from '../keys';
 import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '../parking/watch';
 import { type Changed, noChange } from '../parking/record';
 import { Settlement } from '../parking/settlement';
@@ -44,6 +63,7 @@ export interface MergedWindow {
 
 export interface MergeTransactionOptions {
   readonly nodeId: string;
+  readonly epoch: string;
   readonly inTouch: InTouch;
   /** Under which we write. */
   readonly origin: string;
@@ -67,6 +87,9 @@ export class MustSettle extends Error {}
  */
 export const unversioned = 'P2002';
 
+/** Under which incarnation of ours deletions are written that must have been made by others: none of ours is called so. */
+const presumed = 'presumed0000';
+
 /** The one transaction in which a window becomes rows, versions and a position (invariant 7). */
 export class MergeTransaction {
   /** Where we stood in the sender's feed. */
@@ -85,26 +108,35 @@ export class MergeTransaction {
   private readonly noted: ConflictNote[] = [];
   private settlement: Settlement | null = null;
   private parkedTables: readonly number[] = [];
+  private guards: ReadonlyMap<string, Guards> = new Map();
+  private readonly theirs: Knowledge;
+  private readonly feed: string;
+  private notes: CopyNotes | null = null;
   private parking: Changed = noChange;
 
   constructor(
     private readonly client: PoolClient,
     private readonly head: WindowFrame,
     private readonly options: MergeTransactionOptions,
-  ) {}
+  ) {
+    this.theirs = fromWireKnowledge(head.knowledge);
+    this.feed = feedName(head.node, head.epoch);
+  }
 
   /**
    * Begins, and sends what the small ones of `stages` begin with along, at once.
    * @returns false, with nothing begun, when the window does not connect to where we stand
    * @throws MustSettle
+   * @throws Problem `behind`
    */
   async begin(stages: readonly Stage[]): Promise<boolean> {
     const early = this.options.settling ? [] : stages.filter(({ literals }) => literals.length > 0);
+    // What has been forgotten makes no difference to what these begin with.
     const small = early.map((stage) => this.open(stage));
     const openings = small.map((merge) => merge.opening);
     const plans = this.head.kind === 'copy' ? [bySize] : [];
-    const [locked, parked, ...rest] = (
-      await burst(this.client, [...begin, lockPositions, parkedTables, ...plans, ...openings.flat()])
+    const [locked, parked, guarded, ...rest] = (
+      await burst(this.client, [...begin, lockPositions, parkedTables, guardedTables, ...plans, ...openings.flat()])
     ).slice(begin.length);
     const results = rest.slice(plans.length);
     small.forEach((merge, i) => {
@@ -114,10 +146,83 @@ export class MergeTransaction {
     this.positions = new Map(positions.map((row) => [row.node, toPosition(row)]));
     this.seenBefore = positions.find(({ node }) => node === this.head.node)?.seen ?? null;
     this.before = this.positions.get(this.head.node) ?? null;
-    this.after = positionAfter(this.before, this.head);
+    this.guards = toGuards(guarded!.rows as unknown as GuardRow[], this.options);
+    if (this.head.kind === 'window') await this.assertNotBehind();
+    this.after = positionAfter(this.before, this.head, this.anew());
     if (this.after === null) await this.client.query('ROLLBACK');
-    else await this.settleWhere((parked!.rows as { id: number }[]).map(({ id }) => id));
+    else {
+      await this.settleWhere((parked!.rows as { id: number }[]).map(({ id }) => id));
+      if (this.head.whole.length > 0) await this.noteCopy();
+    }
     return this.after !== null;
+  }
+
+  /** Who has not come past what we have forgotten may still have what was deleted (docs/members.md). */
+  private async assertNotBehind(): Promise<void> {
+    const tables = this.head.tables.filter((table) => !meets(this.theirs, this.guards.get(table) ?? [], table));
+    if (tables.length === 0) return;
+    await this.client.query('ROLLBACK');
+    throw new Problem(
+      'behind',
+      `${this.head.node} has not heard of deletions in ${tables.join(', ')} that are forgotten here. It copies from here first, by itself; then its changes are taken.`,
+      { tables },
+    );
+  }
+
+  /** The tables that we follow and of which the sender has forgotten what we have not heard of. */
+  private anew(): string[] {
+    if (this.head.kind === 'window') return [];
+    const { tables, guards } = this.head;
+    return tables.filter((table) => !this.pastOf(table).meets(fromWireGuards(guards, table)));
+  }
+
+  private async noteCopy(): Promise<void> {
+    this.notes = new CopyNotes(this.client, this.head.node, this.feed);
+    if (this.head.at !== null) return;
+    const shapes = this.wholeShapes();
+    await this.notes.begin(shapes);
+    for (const { id, name } of shapes) {
+      const guards = takenOver(this.guards.get(name) ?? [], fromWireGuards(this.head.guards, name), {
+        node: this.options.nodeId,
+        epoch: this.options.epoch,
+      });
+      this.guards = new Map(this.guards).set(name, guards);
+      await this.client.query(writeGuards(id, guards));
+    }
+  }
+
+  private wholeShapes(): TableShape[] {
+    return this.head.whole.flatMap((name) => this.options.shapes.get(name) ?? []);
+  }
+
+  /** The end of a copy that brought every row: what it did not bring is deleted, and who reads on from us has everything. */
+  private async concludeCopy(): Promise<void> {
+    const { nodeId, epoch, origin, judge } = this.options;
+    const known = this.before?.copy?.whole?.known ?? this.theirs;
+    for (const shape of this.wholeShapes()) {
+      const past = new Past(this.options, this.positions, known, shape.name);
+      const all = `(SELECT ${metaKeys(shape, 'm')} FROM ${shape.meta} AS m) AS b`;
+      const target = await this.settlement?.liftRows(shape, all, keysEqual(shape, inData('d'), inMeta('b')), []);
+      const removal = {
+        client: this.client,
+        shape: target ?? shape,
+        judge,
+        past,
+        origin,
+        presumed: `${nodeId}~${presumed}`,
+      };
+      const changed = await this.notes!.conclude(removal);
+      this.tableIds.add(shape.id);
+      this.changed += changed;
+      if (changed > 0) this.tables[shape.name] = (this.tables[shape.name] ?? 0) + changed;
+      const { rows } = await this.client.query<{ present: string; xid: string }>(
+        'SELECT pg_current_snapshot()::text AS present, pg_current_xact_id()::text AS xid',
+      );
+      const end = including(parsePgSnapshot(rows[0]!.present), BigInt(rows[0]!.xid));
+      const guards = concluded(this.guards.get(shape.name) ?? [], { node: nodeId, epoch, snapshot: end });
+      await this.client.query(writeGuards(shape.id, guards));
+    }
+    await this.notes!.forget();
   }
 
   private async settleWhere(parked: readonly number[]): Promise<void> {
@@ -135,6 +240,7 @@ export class MergeTransaction {
       const what = this.options.unread.has(stage) && isTooLarge(error) ? 'size' : 'values';
       throw new Unreadable(stage.shape.name, error as Error, what);
     });
+    if (this.notes && this.head.whole.includes(stage.shape.name)) await this.notes.add(stage);
     const { name, id } = stage.shape;
     this.tableIds.add(id);
     this.rows += stage.count;
@@ -147,17 +253,19 @@ export class MergeTransaction {
     if (merged.conflicts > 0) this.counters.push(countConflicts(stage.shape, merged.conflicts));
   }
 
-  async commit({ knowledge, seen }: EndFrame): Promise<MergedWindow> {
+  async commit(): Promise<MergedWindow> {
     if (this.after === null) throw new Error('A window that does not connect is not committed');
     const position = this.rows === 0 ? withoutRows(this.before, this.after) : this.after;
     const { nodeId, inTouch } = this.options;
     // A table that the window covers and that we do not follow there is not here whole.
     const tables = this.head.tables.filter((table) => position.tables.includes(table));
     const sender = { node: this.head.node, tables };
-    const learned = learnFrom(this.positions, nodeId, sender, knowledge ?? {}, inTouch);
+    const isWhole = this.head.kind === 'window' && !this.head.more && !this.head.held;
+    const learned = learnFrom(this.positions, nodeId, sender, isWhole ? this.head.knowledge : {}, inTouch);
+    if (this.notes && this.head.next === null) await this.concludeCopy();
     const moved = [...learned].map(([node, to]) => writePosition(node, to));
     const { shapes } = this.options;
-    const nowSeen = seenAfter(this.seenBefore, this.head, tables, seen, shapes.names);
+    const nowSeen = seenAfter(this.seenBefore, this.head, tables, shapes.names);
     const own = writePosition(this.head.node, position, nowSeen);
     const versioned = prepared('SELECT p2p.assert_versioned($1)', [[...this.tableIds]]);
     if (this.settlement) {
@@ -182,17 +290,48 @@ export class MergeTransaction {
 
   private open(stage: Stage): StageMerge {
     const { origin, maxDrift, judge, crowded, careful } = this.options;
-    const { node, epoch } = this.head;
+    const { name } = stage.shape;
     return new StageMerge(stage, {
       // Rows that were brought alone, and move nobody's position, are in nobody's knowledge: they are passed on to all.
-      via: this.head.to === formatSnapshot(beginning) ? null : feedName(node, epoch),
-      sender: node,
+      via: this.isAlone ? null : this.feed,
+      feed: this.feed,
+      sender: this.head.node,
       origin,
       maxDrift,
       judge,
       crowded,
       careful,
+      // Asked only once rows were found that are not here, or that are concurrent with ours: positions are known by then.
+      past: () => this.pastOf(name),
+      isGuarded: () => (this.guards.get(name) ?? []).length > 0,
     });
+  }
+
+  /** Whether these are rows of nodes that compare: of no time. */
+  private get isAlone(): boolean {
+    return this.head.kind === 'window' && this.head.to === formatSnapshot(beginning);
+  }
+
+  /** A window that lies within what we have come past was repeated, or overtaken. */
+  private courseOf(table: string): Course {
+    const { kind, epoch, to, tables, guards } = this.head;
+    const { before } = this;
+    if (kind === 'copy') return 'next';
+    if (this.isAlone) {
+      return this.pastIn(table, 'next').meets(fromWireGuards(guards, table)) ? 'compared' : 'next';
+    }
+    if (before?.epoch !== epoch) return 'next';
+    const isLate =
+      tables.every((name) => before.tables.includes(name)) && includes(before.snapshot, parseSnapshot(to)!);
+    return isLate ? 'late' : 'next';
+  }
+
+  private pastOf(table: string): Past {
+    return this.pastIn(table, this.courseOf(table));
+  }
+
+  private pastIn(table: string, course: Course): Past {
+    return new Past(this.options, this.positions, this.theirs, table, course);
   }
 }
 

@@ -1,5 +1,7 @@
 import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg';
+import type { Past } from '../forgetting/past';
 import { receivedStatements } from '../history/received-sql';
+import { inMeta, inStage, keysEqual } from '../keys';
 import { prepared } from '../prepared';
 import type { Judge } from './judge';
 import { mergeStatements, type MergeStatements } from './merge-sql';
@@ -12,8 +14,10 @@ import type { Stage } from './stage';
 import { assertSound, repeatedKeys, type Soundness } from './soundness';
 
 export interface MergeOptions {
-  /** The feed that the window came by. */
+  /** The feed that the window's rows come by, for whoever knows that feed as far; null where they are in nobody's knowledge. */
   readonly via: string | null;
+  /** The sender's feed. */
+  readonly feed: string;
   readonly sender: string;
   /** Under which we write. */
   readonly origin: string;
@@ -24,6 +28,9 @@ export interface MergeOptions {
   /** Told of rows that many have written at once. */
   readonly crowded: (crowd: Crowd) => void;
   readonly careful: boolean;
+  readonly past: () => Past;
+  /** Whether something of the table was forgotten here. */
+  readonly isGuarded: () => boolean;
 }
 
 export interface Merged {
@@ -65,7 +72,7 @@ export class StageMerge {
     const { count, deleted } = this.stage;
     return [
       this.query(lock),
-      this.query(mark, [this.options.via]),
+      this.query(mark, this.places),
       ...(deleted > 0 ? [this.query(remove)] : []),
       ...(deleted < count && renumber ? [this.query(renumber)] : []),
       ...(deleted < count && put ? [this.query(put(false))] : []),
@@ -93,7 +100,7 @@ export class StageMerge {
     const { stage, statements, options } = this;
     const survey = await client.query(this.query(options.careful ? statements.lock : statements.survey));
     await this.assertSound(client, survey);
-    const { rows } = await client.query<Counts>(this.query(statements.mark, [options.via]));
+    const { rows } = await client.query<Counts>(this.query(statements.mark, this.places));
     const { removed = 0, put = 0 } = rows[0]!;
     if (removed > 0) await client.query(this.query(statements.remove));
     if (put > 0) {
@@ -127,29 +134,58 @@ export class StageMerge {
     } = (await client.query<Counts & { repeated: string[] | null }>(this.query(statements.census))).rows[0]!;
     if (left_over > 0) throw repeatedKeys(stage);
     if (same > 0 && stage.literals.length > 0) await this.refuseImpostors(client);
-    const fresh = stage.count - matched;
+    const known = stage.count - matched > 0 && options.isGuarded() ? await this.forgotten(client) : 0;
+    const fresh = stage.count - matched - known;
     let several = 0;
     if (fresh > 0) {
-      const careful = options.careful || matched > 0 || stage.literals.length > 0;
-      const inserted = (await client.query(this.query(statements.putNew(careful)))).rowCount;
-      const { rows } = await client.query<Counts>(this.query(statements.markNew(careful), [options.via]));
+      const careful = options.careful || matched + known > 0 || stage.literals.length > 0;
+      const { putNew, markNew } = known > 0 ? mergeStatements(this.unforgotten, options.origin) : statements;
+      const inserted = (await client.query(this.query(putNew(careful)))).rowCount;
+      const { rows } = await client.query<Counts>(this.query(markNew(careful), this.places));
       if (rows[0]!.marked !== fresh || rows[0]!.live !== inserted) throw new Collision(this);
       several = rows[0]!.several ?? 0;
     }
     await this.record(client, won + fresh);
     // A set that is new here is judged as well: its sender may go by other rules, or have a resolver that failed.
-    const known = { repeated: repeated ?? [] };
-    if (concurrent + several === 0) return { changed: won + fresh, conflicts: 0, noted: [], ...known };
+    const told = { repeated: repeated ?? [] };
+    if (concurrent + several === 0) return { changed: won + fresh, conflicts: 0, noted: [], ...told };
     const resolved = await resolveConcurrent(
       client,
       stage,
       statements,
       options.via,
       options.judge,
+      { past: options.past(), feed: options.feed, origin: options.origin },
       () => new Collision(this),
     );
     if (resolved.crowd > 0) options.crowded({ table: stage.shape.name, versions: resolved.crowd });
-    return { ...resolved, ...known, changed: won + fresh + resolved.changed };
+    return { ...resolved, ...told, changed: won + fresh + resolved.changed };
+  }
+
+  /**
+   * How many rows that are not here were, as we have come past what they are: deleted, and forgotten. They are left out. Late windows have
+   * such rows, and copies from nodes that have yet to hear of the deletion.
+   */
+  private async forgotten(client: PoolClient): Promise<number> {
+    const text = `SELECT count(*) AS forgotten FROM (${this.stage.source}) AS s WHERE ${this.isForgotten}`;
+    const values = [...this.stage.literals];
+    return (await client.query<{ forgotten: number }>(text, values)).rows[0]!.forgotten;
+  }
+
+  /** What statements that mark rows are told besides the stage. */
+  private get places(): (string | null)[] {
+    return [this.options.via, this.options.feed];
+  }
+
+  private get isForgotten(): string {
+    const { shape } = this.stage;
+    const isHere = `EXISTS (SELECT FROM ${shape.meta} AS m WHERE ${keysEqual(shape, inMeta('m'), inStage('s'))})`;
+    return `NOT ${isHere} AND ${this.options.past().passedSql(this.options.feed)}`;
+  }
+
+  private get unforgotten(): Stage {
+    const { stage } = this;
+    return { ...stage, source: `SELECT s.* FROM (${stage.source}) AS s WHERE NOT (${this.isForgotten})` };
   }
 
   /** Into the table's history, where one is kept, with what stands now: before conflicts, which have more to tell. */

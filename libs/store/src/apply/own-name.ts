@@ -10,7 +10,7 @@ export function ownCount(origin: string): string {
 
 /**
  * Finds a staged version that bears our name and that we do not know: we never wrote it, or have lost it. What we wrote before the table
- * came under capture, with other metadata, is let in. Asked in the transaction of the merge, before or after versions are
+ * came under capture, with other metadata, is let in, and so is what is no later than what we have forgotten (docs/members.md). Asked in the transaction of the merge, before or after versions are
  * marked: what this transaction has marked was unknown.
  */
 export function unknownOwnQuery({ shape, source }: Stage, origin: string): string {
@@ -21,6 +21,7 @@ export function unknownOwnQuery({ shape, source }: Stage, origin: string): strin
         UNION ALL SELECT (e ->> 'stamp')::int8 FROM jsonb_array_elements(s.v6) AS e WHERE e ->> 'origin' = ${own}) AS c
       LEFT JOIN ${shape.meta} AS m ON ${keysEqual(shape, inMeta('m'), inStage('s'))} AND m.xid <> pg_current_xact_id()
     WHERE c.stamp >= (SELECT extract(epoch FROM t.tracked_at) * 1000000 FROM p2p.tracked_table AS t WHERE t.id = ${shape.id})
+      AND c.stamp > coalesce(pg_sequence_last_value('p2p.forgotten'), 0)
       AND (m.origin = ${own} AND m.stamp >= c.stamp OR (m.past ->> ${own})::int8 >= c.stamp
         OR EXISTS (SELECT FROM jsonb_array_elements(m.siblings) AS e
           WHERE e ->> 'origin' = ${own} AND (e ->> 'stamp')::int8 >= c.stamp OR (e -> 'past' ->> ${own})::int8 >= c.stamp)) IS NOT TRUE

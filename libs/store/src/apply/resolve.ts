@@ -1,7 +1,9 @@
-import { mergeStates, type RowImage, soundFields } from '@pgmesh/core';
+import { highestStamp, mergeSides, mergeStates, type RowImage, type RowState, soundFields } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { type RecordedConflict, recordConflicts } from '../conflicts/record';
+import { deletionOf, madeOf } from '../forgetting/copy-notes';
+import { type Past, raiseStamps } from '../forgetting/past';
 import { assertShapes, type TableShape } from '../table-shape';
 import { isCrowd } from './crowd';
 import type { Judge } from './judge';
@@ -25,6 +27,12 @@ interface ConcurrentRow extends KeptRow {
   v5: StoredVersion['fields'];
   v6: StoredVersion[] | null;
   v7: boolean;
+  v8: string | null;
+  v9: string;
+  via: string | null;
+  made_in: string | null;
+  made_xid: string | null;
+  xid: string;
   staged: RowImage;
   /** How many there are, of which as many as fit into memory were read. */
   found: number;
@@ -57,6 +65,7 @@ export async function resolveConcurrent(
   statements: MergeStatements,
   via: string | null,
   judge: Judge,
+  forgetting: Forgetting,
   collision: () => Error,
 ): Promise<Resolution> {
   let changed = 0;
@@ -72,7 +81,9 @@ export async function resolveConcurrent(
     if (rows.some(({ key }, i) => i > 0 && key.every((part, k) => part === rows[i - 1]!.key[k])))
       throw repeatedKeys(stage);
     if (rows.some(({ unversioned }) => unversioned)) throw collision();
-    const merged = rows.map((row) => mergeRow(stage.shape, judge, row));
+    const merged = rows.map((row) => mergeRow(stage.shape, judge, row, forgetting));
+    const lost = Math.max(...merged.map((row) => row.lost), 0);
+    if (lost > 0) await raiseStamps(client, lost);
     const settled = await settle(client, stage.shape, merged, via);
     changed += settled.changed.filter(({ fresh }) => !fresh).length;
     const news = new Set([...settled.changed, ...settled.rows.filter(({ fresh }) => fresh)]);
@@ -96,9 +107,20 @@ interface MergedRow extends JudgedRow {
   readonly fresh: boolean;
   readonly conflict: boolean;
   readonly isCrowd: boolean;
+  /** The highest stamp of versions that were deleted, and the deletion forgotten; 0 where there was none. */
+  readonly lost: number;
 }
 
-function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow): MergedRow {
+/** What is needed to tell what was deleted, and the deletion forgotten. */
+export interface Forgetting {
+  readonly past: Past;
+  /** The sender's feed. */
+  readonly feed: string;
+  /** Under which we write. */
+  readonly origin: string;
+}
+
+function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow, { past, feed, origin }: Forgetting): MergedRow {
   const arrived: KeptRow = {
     stamp: row.v1,
     origin: row.v2,
@@ -108,20 +130,39 @@ function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow): MergedRo
     siblings: row.v6,
     deleted: row.v7,
     image: row.staged,
+    made: [row.v8 ?? feed, String(row.v9)],
   };
-  const [ours, theirs] = [stateOf(row), stateOf(arrived)];
+  const [ours, theirs] = [stateOf({ ...row, made: madeOf(row, past) }), stateOf(arrived)];
   if (!theirs.every(soundFields)) throw impossibleFields(shape);
-  const state = mergeStates(ours, theirs);
+  const { state, lost } = row.fresh ? { state: ours, lost: 0 } : join(ours, theirs, BigInt(row.xid), past, origin);
   return {
     key: row.key,
     state,
     before: row,
     asSent: hasState(arrived, state),
     fresh: row.fresh,
+    lost,
     conflict: state.length > 1 && (row.fresh || state.length > ours.length),
     ...judge.judge(shape, state, row.key),
     isCrowd: isCrowd(ours.length, state.length),
   };
+}
+
+/** Where nothing was forgotten it is the join of the two. Where either side has forgotten what the other has, that is dropped. */
+function join(
+  ours: RowState,
+  theirs: RowState,
+  xid: bigint,
+  past: Past,
+  origin: string,
+): { state: RowState; lost: number } {
+  const all = mergeStates(ours, theirs);
+  const state = mergeSides(
+    { state: ours, passed: (version) => past.passedByThem(version, xid) },
+    { state: theirs, passed: (version) => past.passedByUs(version) },
+  );
+  if (state.length === all.length) return { state, lost: 0 };
+  return { state: state.length > 0 ? state : [deletionOf(all, origin)], lost: highestStamp(all) ?? 0 };
 }
 
 function forRecord({ fresh, before, ...row }: MergedRow) {

@@ -29,7 +29,8 @@ export function soundnessOf({ shape, lengths, source, literals }: Stage, origin:
   return `max(s.v1) AS stamp, max(CASE WHEN s.v6 IS NOT NULL THEN p2p.highest_stamp(s.v6) END) AS sibling, p2p.clock() AS now,
       count(*) AS rows, count(*) FILTER (WHERE s.v7) AS tombstones, ${ownCount(origin)} AS own, ${lengths ?? 'NULL'}::int4[] AS lengths,
       coalesce(${literals.length > 0 ? 'NULL' : badOrigin(source)}, min(CASE
-        WHEN num_nulls(s.v1, s.v2, s.v3, s.v7, ${keys.join(', ')}) > 0 THEN 'lacks its key, its stamp or its origin'
+        WHEN num_nulls(s.v1, s.v2, s.v3, s.v7, s.v9, ${keys.join(', ')}) > 0 THEN 'lacks its key, its stamp or its origin'
+        WHEN s.v9 < 0 OR length(s.v8) > 200 THEN 'cannot have been made where it says'
         WHEN s.v1 < 1 THEN 'has a stamp before 1970'
         ${literals.length > 0 ? `WHEN s.v2 !~ ${originPattern} THEN ${noName}` : ''}
         WHEN s.v4 IS NOT NULL AND ${pastFault('s.v4', 's.v1', 's.v2')} THEN 'has an impossible past'

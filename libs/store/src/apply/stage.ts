@@ -16,8 +16,18 @@ import { rowsInPieces } from './rows-in-pieces';
  */
 const stageBytes = (stage: number): number => 4 * 1024 * 1024 * 2 ** Math.min(stage, 4);
 
-/** The version columns of a staged row: v1…v8 in the order of `versionColumns`. */
-export const versionTypes = ['int8', 'text COLLATE "C"', 'int4', 'jsonb', 'jsonb', 'jsonb', 'bool', 'xid8'];
+/** The version columns of a staged row: v1…v9 in the order of `versionColumns`. */
+export const versionTypes = [
+  'int8',
+  'text COLLATE "C"',
+  'int4',
+  'jsonb',
+  'jsonb',
+  'jsonb',
+  'bool',
+  'text COLLATE "C"',
+  'int8',
+];
 
 /** Our table and its columns in a window's order, the key's first. */
 export interface Target {
@@ -30,7 +40,7 @@ export interface Stage extends Target {
   readonly count: number;
   /** How many of them are tombstones; of a large part that is not known, and all may be. */
   readonly deleted: number;
-  /** SQL for its rows: v1…v8, c1…cn, typed. */
+  /** SQL for its rows: v1…v9, c1…cn, typed. */
   readonly source: string;
   /** The same with the table's own columns as text: what rows are read from that the types do not take. */
   readonly texts: () => Pick<Stage, 'source' | 'lengths'>;
@@ -106,7 +116,7 @@ export async function* copyStages(
   }
 }
 
-/** v1…v8 */
+/** v1…v9 */
 export const versionNames = versionColumns.map((_, i) => `v${i + 1}`);
 
 /** @throws Problem `not_found`, `unknown_column` */

@@ -214,7 +214,7 @@ async function keep(
   if (rows.length === 0) return;
   const records = rows.map(({ key, state, visible, asSent, unread }) => {
     const { main, image, fields, composed } = visible;
-    const { stamp, origin, priority, past } = toStored(main);
+    const { stamp, origin, priority, past, made = null } = toStored(main);
     const others = composed || unread !== undefined ? state : state.filter((one) => !sameVersion(one, main));
     const siblings = others.length > 0 ? others.map(toStored) : null;
     // Equal keys may be other bytes: 1.0 and 1.00.
@@ -230,13 +230,15 @@ async function keep(
       deleted: image === null || unread !== undefined,
       siblings,
       via: asSent ? via : null,
+      made,
     };
   });
   await client.query(
     `UPDATE ${shape.meta} AS m SET ${rekeyed(shape, (column, i) => typed(column, `(r.shown ->> ${i})`))}stamp = r.stamp, origin = r.origin, priority = r.priority, past = r.past, fields = r.fields,
-       deleted = r.deleted, siblings = r.siblings, xid = pg_current_xact_id(), via = r.via, written = NULL
+       deleted = r.deleted, siblings = r.siblings, xid = pg_current_xact_id(), via = r.via,
+       made_in = nullif(r.made ->> 0, r.via), made_xid = (r.made ->> 1)::xid8
      FROM jsonb_to_recordset($1::jsonb) AS r
-       (key jsonb, shown jsonb, stamp int8, origin text, priority int4, past jsonb, fields jsonb, deleted bool, siblings jsonb, via text)
+       (key jsonb, shown jsonb, stamp int8, origin text, priority int4, past jsonb, fields jsonb, deleted bool, siblings jsonb, via text, made jsonb)
      WHERE ${keysEqual(shape, inMeta('m'), inRecord)}`,
     [JSON.stringify(records)],
   );

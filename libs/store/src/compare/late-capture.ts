@@ -15,7 +15,7 @@ export interface RemediedRow {
 }
 
 /** The lowest stamp that a write of the row can have is one above the row's. */
-const stamps = { write: 'p2p.clock()', affirm: '1' } as const;
+const stamps = { write: 'p2p.stamp()', affirm: '1' } as const;
 
 /**
  * Gives rows versions of their own as they lie in the table: what capture would have done, had it seen the write. Rows that are not as they were

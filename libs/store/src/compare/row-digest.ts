@@ -26,9 +26,12 @@ export function digestTexts(shape: TableShape, columns: readonly string[]): Dige
     value: `CASE WHEN d."p2p.there" THEN ARRAY[${values.join(', ')}]::text END`,
     // As in a window: the field stamps of a row that does not stand are of this node's making.
     version: `CASE WHEN m."p2p.there" THEN concat_ws(' ', m.stamp, m.origin, m.priority, m.deleted, coalesce(m.past::text, '-'),
-      coalesce(CASE WHEN NOT m.deleted THEN m.fields END::text, '-'), m.siblings::text) END`,
+      coalesce(CASE WHEN NOT m.deleted THEN m.fields END::text, '-'), ${siblings}::text) END`,
   };
 }
+
+/** Where a sibling was made is no part of what is compared: not every node has it beside the sibling. */
+const siblings = `CASE WHEN m.siblings IS NOT NULL THEN (SELECT jsonb_agg(s - 'made') FROM jsonb_array_elements(m.siblings) AS s) END`;
 
 /** 128 bits of a text, as bytes. */
 export function digestOf(text: string): string {

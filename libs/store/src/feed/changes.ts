@@ -1,7 +1,16 @@
-import { beginning, cutSnapshot, formatSnapshot, parsePgSnapshot, parseSnapshot, type Snapshot } from '@pgmesh/core';
+import {
+  beginning,
+  cutSnapshot,
+  formatSnapshot,
+  includes,
+  parsePgSnapshot,
+  parseSnapshot,
+  type Snapshot,
+} from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { Pool } from 'pg';
 import { inTransaction } from '../database';
+import { guardedTables, type GuardRow, toGuards } from '../forgetting/guards';
 import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
 import type { TableShape } from '../table-shape';
 import { flushed, unflushed } from './durable';
@@ -32,7 +41,7 @@ interface Place {
 /**
  * A page of one table's changes, for people and programs that are not nodes. The same windows as between nodes, in the order of
  * their transactions, cut anywhere.
- * @throws Problem `bad_cursor`, `other_epoch`
+ * @throws Problem `bad_cursor`, `other_epoch`, `gone`
  */
 export async function readChanges(
   pool: Pool,
@@ -57,6 +66,7 @@ export async function readChanges(
       if (place.from.xmax > present.xmax || (place.to && place.to.xmax > present.xmax)) {
         throw new Problem('bad_cursor', 'The cursor lies ahead of this node. Start without one.');
       }
+      await assertKept(client, identity, shape, place, asked !== null || query.since !== undefined);
       const to = place.to ?? present;
       const { rows } = await client.query<{ xid: string; key: string[]; change: string }>(
         changesQuery(shape, place, query),
@@ -94,6 +104,30 @@ export async function readChanges(
   // Outside of the transaction: who holds a connection and waits for another may wait for ever.
   await flushed(pool, pool, lsn);
   return page;
+}
+
+/** Who starts without a cursor gets all rows that there are. Of who goes on from a place, what was deleted since would be kept. */
+async function assertKept(
+  client: { query: Pool['query'] },
+  identity: { readonly nodeId: string; readonly epoch: string },
+  { name }: TableShape,
+  { from, to }: Place,
+  goesOn: boolean,
+): Promise<void> {
+  const { rows } = await client.query<GuardRow>(guardedTables);
+  const guards = toGuards(rows, identity).get(name);
+  if (!guards || !goesOn) return;
+  const at = from.xmax === 0n && to ? to : from;
+  const isKept = guards.every((marks) =>
+    marks.every(({ node, snapshot }) => node !== identity.nodeId || includes(at, snapshot)),
+  );
+  if (isKept) return;
+  throw new Problem(
+    'gone',
+    `Deletions in ${name.replace(/^public\./, '')} since then are not kept any more. Start without a cursor and without since=: the answer is all rows ` +
+      `that there are; what you have and it does not was deleted.`,
+    { tables: [name] },
+  );
 }
 
 function reached(place: Place, to: Snapshot): Snapshot {

@@ -20,7 +20,7 @@ export async function planPiece(
   client: PoolClient,
   shapes: readonly TableShape[],
   at: CopyPoint | null,
-  leftOut: LeftOut,
+  leftOut: (table: string) => LeftOut,
   limit: number,
 ): Promise<PiecePlan> {
   const ordered = [...shapes].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -31,7 +31,7 @@ export async function planPiece(
     const after = at?.table === shape.name ? at.after : null;
     if (budget <= 0) return { parts, next: { table: shape.name, after }, rows: limit };
     const last = await lastKey(client, shape, after, budget);
-    parts.push({ shape, versions: keyRange(shape, after, last, leftOut) });
+    parts.push({ shape, versions: keyRange(shape, after, last, leftOut(shape.name)) });
     if (last) return { parts, next: { table: shape.name, after: last }, rows: limit };
     budget -= await countFrom(client, shape, after, budget);
   }

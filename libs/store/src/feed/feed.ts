@@ -1,11 +1,12 @@
 import {
   beginning,
-  type CopyPoint,
   feedName,
   type FeedRequest,
   formatCursor,
   formatSnapshot,
+  type Guards,
   type Knowledge,
+  meets,
   sameSnapshot,
   type Seen,
   type Snapshot,
@@ -14,6 +15,7 @@ import {
   type Frame,
   Problem,
   protocolVersion,
+  toWireGuards,
   toWireSeen,
   type WindowFrame,
   type WireKnowledge,
@@ -21,11 +23,12 @@ import {
 } from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
 import { rethrowAway, sqlState } from '../database';
+import { toGuards } from '../forgetting/guards';
 import { isShapeChange, type Shapes } from '../shapes';
 import { assertShapes, ShapeChanged, type TableShape } from '../table-shape';
 import { planPiece } from './copy-plan';
 import { flushed } from './durable';
-import type { Later, LeftOut } from './left-out';
+import { type Later, type LeftOut, nothingLeftOut } from './left-out';
 import {
   beginWindow,
   boundsOf,
@@ -33,6 +36,7 @@ import {
   findCut,
   findHeld,
   fitsColumns,
+  type Present,
   probe,
   readColumns,
   versionsOf,
@@ -62,6 +66,8 @@ export interface FeedOptions {
   /** What others are expected to bring it: such rows are held back, as if their transactions were in progress. */
   readonly later?: Later | null;
   readonly limit: number;
+  /** What the reader knows of all feeds; nothing unless given. */
+  readonly reader?: Knowledge;
 }
 
 /** A transaction that a window is about to be read in. */
@@ -74,6 +80,8 @@ interface Opening {
   readonly seen: Seen;
   readonly leftOut: LeftOut;
   readonly limit: number;
+  readonly guards: ReadonlyMap<string, Guards>;
+  readonly reader: Knowledge;
 }
 
 /** One table's rows of a window that is open: as columns where they are few and small, as a stream of COPY text otherwise. */
@@ -83,6 +91,13 @@ interface Part {
   readonly versions: string;
 }
 
+/** What a window's head tells of what was read. */
+type Span = Pick<WindowFrame, 'kind' | 'more' | 'held' | 'at' | 'next' | 'whole' | 'seen'> &
+  Readonly<Record<'from' | 'to' | 'reached', Snapshot>>;
+
+/** What no window has, and a piece does. */
+const window = { kind: 'window', at: null, next: null, whole: [] } as const;
+
 const attempts = 4;
 
 /** Our own changes, read in windows (invariant 2). */
@@ -91,7 +106,7 @@ export class PostgresFeed {
     private readonly pool: Pool,
     /** For work beside the windows. */
     private readonly ordinary: Pool,
-    private readonly identity: { readonly nodeId: string; readonly epoch: string; readonly origin: string },
+    private readonly identity: { readonly nodeId: string; readonly epoch: string },
     private readonly shapes: Shapes,
     /** Called when a live row is missing in its table: makes tombstones where it really is gone. */
     private readonly mend: (shape: TableShape, fromXid: bigint) => Promise<void>,
@@ -117,14 +132,17 @@ export class PostgresFeed {
     const shapes = request.tables.flatMap((name) => this.shapes.get(name) ?? []);
     const client = await this.pool.connect();
     try {
-      const { snapshot: present, knowledge, seen, unflushed } = await beginWindow(client, this.shapes.names);
+      const present = await beginWindow(client, this.shapes.names);
+      const { knowledge } = present;
       const feeds = options.except(knowledge).flatMap((node) => {
         const known = knowledge[node];
         return known ? [feedName(node, known.cursor.epoch)] : [];
       });
-      const leftOut = { feeds, seen: options.seen ?? {}, later: options.later ?? null };
-      const from = { client, shapes, present, knowledge, seen, unflushed, leftOut, limit: options.limit };
-      return await (request.kind === 'window' ? this.openWindow(from, request.from) : this.openPiece(from, request.at));
+      const { limit, reader = {}, seen = {}, later = null } = options;
+      const opening = this.opening(client, shapes, present, { leftOut: { feeds, seen, later }, limit, reader });
+      return await (request.kind === 'window'
+        ? this.openWindow(opening, request.from)
+        : this.openPiece(opening, request));
     } catch (error) {
       await rollback(client);
       throw error;
@@ -136,14 +154,14 @@ export class PostgresFeed {
     const shapes = [this.shapes.get(table) ?? []].flat();
     const client = await this.pool.connect().catch(rethrowAway);
     try {
-      const { snapshot: present, unflushed } = await beginWindow(client, this.shapes.names);
+      const present = await beginWindow(client, this.shapes.names);
+      const options = { leftOut: nothingLeftOut, limit: keys.length, reader: {} };
+      const opening = this.opening(client, shapes, present, options);
       // Our present is what they may be of; it is told where they are not yet read, for others to be sent them all the same.
-      const bounds = { from: beginning, to: beginning, reached: present, more: true, at: null, next: null };
-      const head = this.head(shapes, { kind: 'window', ...bounds });
+      const bounds = { from: beginning, to: beginning, reached: present.snapshot, more: true };
+      const head = this.head(opening, { ...window, ...bounds });
       const parts = shapes.map((shape) => ({ shape, columns: null, versions: versionsOf(shape, keys) }));
-      const rows = { rows: keys.length, own: keys.length };
-      const sent = this.outgoing({ client, unflushed }, head, parts, { knowledge: null }, rows, present.xmax);
-      return { ...sent, held: false, overdue: [], end: present.xmax };
+      return this.outgoing(opening, head, parts, { rows: keys.length, own: keys.length }, present.snapshot.xmax);
     } catch (error) {
       await rollback(client);
       throw error;
@@ -151,7 +169,7 @@ export class PostgresFeed {
   }
 
   private async openWindow(opening: Opening, from: Snapshot) {
-    const { client, shapes, present, knowledge, seen, limit } = opening;
+    const { client, shapes, present, seen, limit } = opening;
     if (from.xmax > present.xmax) {
       throw new Problem(
         'cloned_node',
@@ -159,72 +177,91 @@ export class PostgresFeed {
           `Stop it and give it a name of its own: pgmesh new-incarnation.`,
       );
     }
+    this.assertKept(opening, from);
     const held = await findHeld(client, shapes, from, opening.leftOut);
     const leftOut = held ? opening.leftOut : { ...opening.leftOut, later: null };
     const found = await probe(client, shapes, from, leftOut, limit);
     const cut = await findCut(client, found.tables, from, leftOut, limit);
     const { bounds, to, reached } = boundsOf(from, present, cut, held ?? undefined);
-    const { origin } = this.identity;
     const parts = found.tables.map(({ shape, count }) => ({
       shape,
       columns: fitsColumns(count)
-        ? (reader: PoolClient, budget: number) => readColumns(reader, shape, bounds, leftOut, origin, budget)
+        ? (reader: PoolClient, budget: number) => readColumns(reader, shape, bounds, leftOut, budget)
         : null,
       versions: versionsWithin(shape, bounds, leftOut),
     }));
-    const head = this.head(shapes, { kind: 'window', from, to, reached, more: cut !== null, at: null, next: null });
     const isHeld = (held?.transactions.length ?? 0) > 0;
-    const told = {
-      knowledge: cut === null && !isHeld ? toWire(knowledge) : null,
+    const head = this.head(opening, {
+      ...window,
+      ...{ from, to, reached, more: cut !== null },
+      ...(isHeld && { held: true }),
       ...(cut === null && { seen: seenBy(seen, held?.origins ?? (held ? null : [])) }),
-    };
-    return {
-      ...this.outgoing(opening, head, parts, told, found, from.xmax),
-      held: isHeld,
-      overdue: held?.overdue ?? [],
-      end: present.xmax,
-    };
+    });
+    const sent = this.outgoing(opening, head, parts, found, from.xmax);
+    return { ...sent, held: isHeld, overdue: held?.overdue ?? [] };
   }
 
-  private async openPiece(opening: Opening, at: CopyPoint | null) {
-    const { client, shapes, present, leftOut, limit } = opening;
-    const { parts, next, rows } = await planPiece(client, shapes, at, leftOut, limit);
-    const head = this.head(shapes, { kind: 'copy', from: present, to: present, more: next !== null, at, next });
+  /** What was forgotten here is not brought by the stream: who has not heard of it has to copy. */
+  private assertKept({ shapes, guards, reader }: Opening, from: Snapshot): void {
+    const { nodeId, epoch } = this.identity;
+    const names = shapes.map(({ name }) => name);
+    const knows = { ...reader, [nodeId]: { cursor: { epoch, snapshot: from }, tables: names } };
+    const tables = names.filter((name) => !meets(knows, guards.get(name) ?? [], name));
+    if (tables.length === 0) return;
+    throw new Problem(
+      'gone',
+      `Deletions in ${tables.join(', ')} that this cursor has not come past are not kept any more. Copy from the beginning.`,
+      { tables },
+    );
+  }
+
+  private async openPiece(opening: Opening, { at, whole: told }: FeedRequest & { kind: 'copy' }) {
+    const { client, shapes, present, leftOut, limit, guards, reader } = opening;
+    const lacking = shapes.map(({ name }) => name).filter((name) => !meets(reader, guards.get(name) ?? [], name));
+    const whole = at === null ? lacking : (told ?? []);
+    const leaving = (name: string) => (whole.includes(name) ? nothingLeftOut : leftOut);
+    const { parts, next, rows } = await planPiece(client, shapes, at, leaving, limit);
+    const bounds = { from: present, to: present, reached: present, more: next !== null };
+    const head = this.head(opening, { kind: 'copy', ...bounds, at, next, whole });
     const columnless = parts.map((part) => ({ ...part, columns: null }));
-    const sent = this.outgoing(opening, head, columnless, { knowledge: null }, { rows, own: rows }, 0n);
-    return { ...sent, held: false, overdue: [], end: present.xmax };
+    return this.outgoing(opening, head, columnless, { rows, own: rows }, 0n);
   }
 
-  private head(
+  private opening(
+    client: PoolClient,
     shapes: readonly TableShape[],
-    {
-      from,
-      to,
-      reached = to,
-      ...rest
-    }: Pick<WindowFrame, 'kind' | 'more' | 'at' | 'next'> & { from: Snapshot; to: Snapshot; reached?: Snapshot },
-  ): WindowFrame {
+    { snapshot: present, guarded, ...known }: Present,
+    options: Pick<Opening, 'leftOut' | 'limit' | 'reader'>,
+  ): Opening {
+    return { client, shapes, present, guards: toGuards(guarded, this.identity), ...known, ...options };
+  }
+
+  private head({ shapes, guards, knowledge, present }: Opening, { from, to, reached, ...rest }: Span): WindowFrame {
+    const { nodeId, epoch } = this.identity;
+    const own = { cursor: { epoch, snapshot: present }, tables: this.shapes.names };
+    const names = new Set(shapes.map(({ name }) => name));
     return {
       type: 'window',
       protocol: protocolVersion,
-      node: this.identity.nodeId,
-      epoch: this.identity.epoch,
+      node: nodeId,
+      epoch,
       from: formatSnapshot(from),
       to: formatSnapshot(to),
       ...(!sameSnapshot(reached, to) && { reached: formatSnapshot(reached) }),
-      tables: shapes.map((shape) => shape.name),
+      tables: [...names],
+      knowledge: toWire({ ...knowledge, [nodeId]: own }),
+      guards: toWireGuards(Object.fromEntries([...guards].filter(([name]) => names.has(name)))),
       ...rest,
     };
   }
 
   private outgoing(
-    { client, unflushed }: Pick<Opening, 'client' | 'unflushed'>,
+    { client, unflushed, present }: Opening,
     head: WindowFrame,
     parts: readonly Part[],
-    told: Pick<Frame & { type: 'end' }, 'knowledge' | 'seen'>,
     { rows, own }: { rows: number; own: number },
     fromXid: bigint,
-  ): Pick<OpenWindow, 'head' | 'rows' | 'own' | 'frames' | 'close'> {
+  ): OpenWindow {
     let open = true;
     let reading = false;
     // The server of a reader that left in the middle may be blocked writing to us: nothing can be asked on that connection.
@@ -235,7 +272,6 @@ export class PostgresFeed {
       else await rollback(client);
     };
     const { ordinary } = this;
-    const { origin } = this.identity;
     const mend = (error: unknown) => this.mendLater(error, parts, fromXid);
     async function* frames(): AsyncGenerator<Frame> {
       if (!open) throw new Error('This window was read already');
@@ -257,13 +293,13 @@ export class PostgresFeed {
             if (columns.frame.count > 0) yield columns.frame;
             continue;
           }
-          for await (const frame of copyRows(client, part.shape, part.versions, origin)) {
+          for await (const frame of copyRows(client, part.shape, part.versions)) {
             if (frame.type === 'copied') sent += frame.count;
             yield frame;
           }
         }
         await flushed(client, ordinary, unflushed);
-        yield { type: 'end', rows: sent, ...told };
+        yield { type: 'end', rows: sent };
         reading = false;
       } catch (error) {
         await close();
@@ -272,7 +308,7 @@ export class PostgresFeed {
         await close();
       }
     }
-    return { head, rows, own, frames, close };
+    return { head, rows, own, held: false, overdue: [], end: present.xmax, frames, close };
   }
 
   /** Looks after what made the reading of a window fail, so that the next one succeeds. */

@@ -57,11 +57,13 @@ export function leftOutLiterals({ feeds, seen, later }: LeftOut): LeftOutArgs {
   };
 }
 
-/** Which metadata rows `v` the reader lacks: only a version that came by a peer, and stands alone, is known by its origin. */
+/** Which metadata rows `v` the reader lacks: only a version that came by a peer, stands alone, and was made by
+ * its origin is known by that. */
 export function isLacking(args: LeftOutArgs): string {
   const notFrom = `(v.via IS NULL OR v.via <> ALL (${args.except}))`;
   const notSeen = `(v.via IS NULL OR v.siblings IS NOT NULL
-    OR pg_visible_in_snapshot(v.written, (${args.seen} ->> v.origin)::pg_snapshot) IS NOT TRUE)`;
+    OR coalesce(v.made_in, v.via) <> v.origin
+    OR pg_visible_in_snapshot(v.made_xid, (${args.seen} ->> v.origin)::pg_snapshot) IS NOT TRUE)`;
   return args.seen ? `${notFrom} AND ${notSeen}` : notFrom;
 }
 

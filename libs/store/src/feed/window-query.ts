@@ -16,10 +16,11 @@ const version = [
   'm.siblings',
 ];
 
-/** Of our own versions the transaction is their row's. */
-function written(origin: string): string {
-  return `CASE WHEN m.via IS NOT NULL THEN m.written WHEN m.origin = '${origin.replace(/'/g, "''")}' THEN m.xid END`;
-}
+/** Those that come after `deleted`: where the version was made; NULL for our own feed. */
+const made = [
+  'CASE WHEN m.made_xid IS NOT NULL THEN coalesce(m.made_in, m.via) END',
+  'coalesce(m.made_xid, m.xid)::text::int8',
+];
 
 /**
  * Which versions a window has: two index conditions, never one OR, which would read the whole index (15 ms against 0.1 ms on
@@ -48,16 +49,16 @@ export function versionsSince(shape: TableShape, { xmax, xip }: Snapshot): strin
 }
 
 /**
- * The rows of a window or piece: version columns, then the table's, named v1…v8 and c1…cn. A row that should be there and is
+ * The rows of a window or piece: version columns, then the table's, named v1…v9 and c1…cn. A row that should be there and is
  * not ends the query (see p2p.torn). A parked or deleted row has its key alone.
  */
-export function rowsQuery(shape: TableShape, versions: string, origin: string): string {
+export function rowsQuery(shape: TableShape, versions: string): string {
   const present = `CASE WHEN d.${shape.key[0]!.ident} IS NOT DISTINCT FROM NULL AND NOT m.deleted THEN p2p.torn('${shape.name.replace(/'/g, "''")}') ELSE m.deleted END`;
   const columns = shape.columns.map((column, i) => {
     const value = i < shape.key.length ? `coalesce(d.${column.ident}, m.key${i + 1})` : `d.${column.ident}`;
     return `${column.xml ? `${value}::text` : value} AS c${i + 1}`;
   });
-  return `SELECT ${[...version, present, written(origin)].map((sql, i) => `${sql} AS v${i + 1}`).join(', ')}, ${columns.join(', ')}
+  return `SELECT ${[...version, present, ...made].map((sql, i) => `${sql} AS v${i + 1}`).join(', ')}, ${columns.join(', ')}
     FROM ${versions} AS m LEFT JOIN ${shape.name} AS d ON ${keysEqual(shape, inData('d'), inMeta('m'))}`;
 }
 
@@ -73,17 +74,18 @@ export function printed({ xml }: Column, value: string): string {
  * A whole small window as one row: its size, and one array literal a column, which is left out when the size is above $max so
  * that a few large values do not fill memory. Sizes are told from headers, without reading what is stored out of line.
  */
-export function columnarQuery(shape: TableShape, versions: string, origin: string, max: string): string {
+export function columnarQuery(shape: TableShape, versions: string, max: string): string {
   const siblings = sizeOf({ size: 'stored' }, 'w.v6');
   const sizes = shape.columns.flatMap((column, i) => sizeOf(column, `w.c${i + 1}`)).concat(siblings);
-  const literals = [...version, 'deleted', 'written']
+  const leading = version.length + 1 + made.length;
+  const literals = [...version, 'deleted', ...made]
     .map((_, i) => `w.v${i + 1}`)
     .concat(shape.columns.map((_, i) => `w.c${i + 1}`));
-  return `WITH w AS MATERIALIZED (${rowsQuery(shape, versions, origin)}),
+  return `WITH w AS MATERIALIZED (${rowsQuery(shape, versions)}),
     size AS MATERIALIZED (SELECT coalesce(sum(${['0', ...sizes].join(' + ')}), 0)::int8 AS bytes FROM w)
     SELECT count(w.v1) AS count, count(*) FILTER (WHERE w.v7) AS deleted, size.bytes, ${literals
       .map((sql, i) => {
-        const column = shape.columns[i - version.length - 2];
+        const column = shape.columns[i - leading];
         const value = column?.transport === 'text' ? printed(column, sql) : sql;
         return `array_agg(${value}) FILTER (WHERE size.bytes <= ${max})::text AS l${i + 1}`;
       })

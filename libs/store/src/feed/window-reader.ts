@@ -11,6 +11,7 @@ import type { Frame } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import type { TableShape } from '../table-shape';
+import { guardedTables, type GuardRow } from '../forgetting/guards';
 import { inMeta, keysEqual } from '../keys';
 import { typed } from '../typed-text';
 import { unflushed } from './durable';
@@ -38,6 +39,7 @@ export interface Present {
   readonly seen: Seen;
   /** Up to where the log has to be flushed before it is told; null when it is. */
   readonly unflushed: string | null;
+  readonly guarded: readonly GuardRow[];
 }
 
 /** What a window's snapshot shows, before its rows are read. */
@@ -60,12 +62,13 @@ const more = '$9';
 
 /** Begins the transaction that a window is read in. */
 export async function beginWindow(client: PoolClient, shared: readonly string[]): Promise<Present> {
-  const [, { rows }] = await burst(client, [
+  const [, { rows }, { rows: guarded }] = await burst(client, [
     { text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' },
     prepared(
       `SELECT pg_current_snapshot()::text AS present, ${unflushed} AS unflushed, ${positionColumns} FROM (SELECT) AS one LEFT JOIN p2p.position ON true`,
       [],
     ),
+    guardedTables,
   ]);
   const positions = rows.filter((row) => row.node !== null) as unknown as PositionRow[];
   const { present, unflushed: lsn } = rows[0] as { present: string; unflushed: string | null };
@@ -74,6 +77,7 @@ export async function beginWindow(client: PoolClient, shared: readonly string[])
     knowledge: toKnowledge(positions),
     seen: toSeen(positions, shared),
     unflushed: lsn,
+    guarded: guarded as unknown as GuardRow[],
   };
 }
 
@@ -198,12 +202,11 @@ export async function readColumns(
   shape: TableShape,
   bounds: Bounds,
   leftOut: LeftOut,
-  origin: string,
   budget: number,
 ): Promise<{ readonly frame: Frame & { type: 'rows' }; readonly bytes: number } | null> {
   const versions = windowCondition(shape, 'v.*', bound);
   const { rows } = await client.query<Record<string, string> & { count: number; deleted: number; bytes: number }>(
-    prepared(columnarQuery(shape, versions, origin, `${more}::int8`), [
+    prepared(columnarQuery(shape, versions, `${more}::int8`), [
       bounds.from,
       bounds.below,
       bounds.xip,
@@ -221,16 +224,11 @@ export async function readColumns(
 }
 
 /** The rows of one table as a stream of COPY text. The statement takes no parameters; all that goes in is ours. */
-export async function* copyRows(
-  client: PoolClient,
-  shape: TableShape,
-  versions: string,
-  origin: string,
-): AsyncGenerator<Frame> {
+export async function* copyRows(client: PoolClient, shape: TableShape, versions: string): AsyncGenerator<Frame> {
   // The small windows' connection is bound to index scans; a large one is better planned by its size.
   await client.query('SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on');
   yield { type: 'copy', ...named(shape) };
-  const stream = client.query(copyTo(`COPY (${rowsQuery(shape, versions, origin)}) TO STDOUT`));
+  const stream = client.query(copyTo(`COPY (${rowsQuery(shape, versions)}) TO STDOUT`));
   // Who leaves in the middle must not wait for the stream's end: the server is blocked writing to us. The connection is ended.
   for await (const bytes of stream as AsyncIterable<Buffer>) yield { type: 'data', bytes };
   await finished(stream);

@@ -73,7 +73,7 @@ export class Lift {
     for (const { definition } of indexes) await this.client.query(`CREATE INDEX ON ${this.trial} USING${definition}`);
   }
 
-  /** A table for a stage's rows as texts: v1…v8 as they are, all of the table's own columns as one array. */
+  /** A table for a stage's rows as texts: v1…v9 as they are, all of the table's own columns as one array. */
   async textTable(): Promise<string> {
     const name = `p2p.texts_${this.table.id}_${this.texts.length + 1}`;
     await this.client.query(

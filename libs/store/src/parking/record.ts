@@ -30,7 +30,7 @@ export const noChange: Changed = { parked: [], returned: [], discarded: [] };
 
 /**
  * Parks the lifted rows at these places, whose versions go into their metadata whole, and strikes out the records of rows that stand or
- * are no more. A row that comes or goes is news for whoever reads the feed.
+ * are no more. A row that comes or goes is news for whoever reads the feed; its version was made where it was.
  * @param considered the records of rows that were parked before, and of those that local writes have ended since
  */
 export async function keepParked(
@@ -43,7 +43,7 @@ export async function keepParked(
   const parked = [...lift.unread, ...(out.size > 0 ? await park(client, lift, out, considered) : [])];
   if (considered.length === 0) return { ...noChange, parked };
   await client.query(
-    `UPDATE ${table.meta} AS m SET xid = pg_current_xact_id()
+    `UPDATE ${table.meta} AS m SET xid = pg_current_xact_id(), made_xid = coalesce(m.made_xid, m.xid)
      FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isSameVersion(table)} AND NOT m.deleted`,
     [considered],
   );
@@ -93,6 +93,7 @@ async function park(client: PoolClient, lift: Lift, out: Out, considered: readon
          ON r.place::tid = l.ctid
      ), kept AS (
        UPDATE ${table.meta} AS m SET deleted = true, xid = CASE WHEN o.was THEN m.xid ELSE pg_current_xact_id() END,
+         made_xid = coalesce(m.made_xid, m.xid),
          siblings = CASE WHEN o.composed THEN m.siblings ELSE p2p.beside(m.siblings, jsonb_build_object('stamp', m.stamp, 'origin', m.origin,
            'priority', m.priority, 'past', m.past, 'deleted', false, 'image', o.image)
            || CASE WHEN m.fields IS NOT NULL THEN jsonb_build_object('fields', m.fields) ELSE '{}' END) END

@@ -16,7 +16,7 @@ DECLARE
   nested boolean := false;
   fit boolean := true;
   read_committed boolean := true;
-  now_us constant bigint := p2p.clock();
+  now_us constant bigint := p2p.stamp();
 BEGIN
   -- All that makes a write extraordinary in one expression: each of its own costs a snapshot.
   IF current_setting('p2p.mode', true) <> '' OR pg_trigger_depth() > 1

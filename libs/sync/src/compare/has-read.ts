@@ -1,4 +1,5 @@
 import { includes, type Knowledge, nextRequest, type Position, type Seen, type Snapshot } from '@pgmesh/core';
+import { Problem } from '@pgmesh/wire';
 import { lacksNothing, readerOf } from '../offer';
 import type { Store } from '../ports';
 
@@ -27,5 +28,11 @@ export async function hasRead(store: Store, peer: Standing, table: string, since
   const request = nextRequest(peer.position, store.identity.epoch, [table], 'copy');
   if (request?.kind !== 'window') return false;
   if (includes(request.from, since)) return true;
-  return lacksNothing(store, await readerOf(store, peer, peer.epoch), request);
+  try {
+    return await lacksNothing(store, await readerOf(store, peer, peer.epoch), request);
+  } catch (error) {
+    // It copies the table anew: what it has not heard of is forgotten here.
+    if (error instanceof Problem && error.code === 'gone') return false;
+    throw error;
+  }
 }
