@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '@pgmesh/wire';
 import { type ClientConfig, DatabaseError, Pool, type PoolClient, TypeOverrides } from 'pg';
 
@@ -81,6 +82,26 @@ export async function inTransaction<T>(
 /** In a transaction: where a user's and ours wait for each other, ours gives way before PostgreSQL ends one of them. */
 export const giveWay = `SET LOCAL lock_timeout = '400ms'`;
 
+const lockNotAvailable = '55P03';
+/** Milliseconds between two such tries, and how many there are: as long as a migration may take, before the read waits like everybody's. */
+const pauseBetween = 100;
+const mostTries = 120;
+
+/** Reads what takes locks on several of the users' tables, giving way to whoever alters or empties them, and trying again. */
+export async function readingBeside<T>(pool: Pool, read: (client: PoolClient) => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await inTransaction(pool, 'BEGIN', async (client) => {
+        if (tries < mostTries) await client.query(giveWay);
+        return read(client);
+      });
+    } catch (error) {
+      if (sqlState(error) !== lockNotAvailable) throw error;
+      await sleep(pauseBetween);
+    }
+  }
+}
+
 /** The SQLSTATE of an error, undefined when it is not PostgreSQL's. */
 export function sqlState(error: unknown): string | undefined {
   return error instanceof DatabaseError || (error instanceof Error && 'severity' in error)
@@ -117,6 +138,7 @@ export function isTooLarge(error: unknown): boolean {
 
 /** Whether an error means that the database cannot be reached, as against having refused something. */
 export function isAway(error: unknown): boolean {
+  if (error instanceof Problem) return error.code === 'unavailable';
   const state = sqlState(error);
   if (state) return /^(08|57P0[1-5]|53300)/.test(state);
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
@@ -129,7 +151,7 @@ export function isAway(error: unknown): boolean {
 
 /** Throws the error on, as Problem `unavailable` when it means that the database is away. */
 export function rethrowAway(error: unknown): never {
-  if (!isAway(error)) throw error;
+  if (error instanceof Problem || !isAway(error)) throw error;
   throw new Problem(
     'unavailable',
     `The node's database cannot be reached: ${(error as Error).message}. It is tried again.`,

@@ -1,5 +1,6 @@
 import { constraintsDigest, type DigestedForm, formDigest } from '@pgmesh/core';
 import type { Pool } from 'pg';
+import { readingBeside } from './database';
 import { type Constraints, noConstraints, readConstraints } from './parking/constraints';
 import { readDefinitions } from './parking/definitions';
 import { readShapes, type TableShape } from './table-shape';
@@ -14,10 +15,14 @@ export class Shapes {
   constructor(private readonly pool: Pool) {}
 
   async refresh(): Promise<void> {
-    const shapes = (await readShapes(this.pool)).filter(({ key }) => key.length > 0);
-    this.between = await readConstraints(this.pool);
+    const { read, constraints, definitions } = await readingBeside(this.pool, async (client) => ({
+      read: await readShapes(client),
+      constraints: await readConstraints(client),
+      definitions: await readDefinitions(client),
+    }));
+    const shapes = read.filter(({ key }) => key.length > 0);
+    this.between = constraints;
     this.byName = new Map(shapes.map((shape) => [shape.name, shape]));
-    const definitions = await readDefinitions(this.pool);
     const told = new Map(shapes.map((shape) => [shape.name, digested(shape, definitions.get(shape.id) ?? [])]));
     if (JSON.stringify([...told]) === JSON.stringify([...this.told])) return;
     this.told = told;

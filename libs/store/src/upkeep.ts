@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import { endSettled, forgetSettled } from './conflicts/ended';
-import { isAway } from './database';
+import { isAway, readingBeside } from './database';
 import { tick } from './feed/ticks';
 import { dropHistories, seedHistory } from './history/seed';
 import type { NodeIdentity } from './identity';
@@ -92,7 +92,9 @@ export class Upkeep {
         new Error(`${name} was dropped and is no longer shared. If there is a new one, start again to share it.`),
       );
     }
-    for (const { oid, name } of await findUnfit(this.pool, await readShapes(this.pool), this.rulebook.judge.keeps)) {
+    const { keeps } = this.rulebook.judge;
+    const unfit = await readingBeside(this.pool, async (client) => findUnfit(client, await readShapes(client), keeps));
+    for (const { oid, name } of unfit) {
       await this.reporting(async () => {
         const shape = await this.track(oid);
         await backfill(this.pool, this.identity, shape);
