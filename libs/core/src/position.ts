@@ -32,6 +32,13 @@ export interface CopyProgress {
   readonly next: CopyPoint;
   /** Where rows that the source does not have may have been deleted there. */
   readonly whole?: Whole;
+  readonly extent?: CopyExtent;
+}
+
+/** How many of the source's rows have been gone past, whether they had to be sent or not, and about how many there are; null where that is not known. */
+export interface CopyExtent {
+  readonly rows: number;
+  readonly of: number | null;
 }
 
 /** Tables of which a copy brings every row, so that what it does not bring is not there; and what the source knew at its beginning. */
@@ -77,6 +84,7 @@ export type Step =
       readonly whole?: readonly string[];
       /** What the source knew as of `to`. */
       readonly known?: Knowledge;
+      readonly extent?: CopyExtent;
       /** Tables that have to be copied even where they are followed: the source has forgotten what the reader lacks. */
       readonly anew?: readonly string[];
     };
@@ -177,13 +185,13 @@ function afterPiece(before: Position, step: Step & { kind: 'copy' }): Position |
   const position = step.at === null ? copiedAnew(before, step.anew ?? []) : before;
   const piece = step.at === null ? begin(position, step) : goOn(position.copy, step, step.at);
   if (piece === null) return null;
-  const { tables, since, whole } = piece;
-  if (step.next !== null) return { ...position, copy: { tables, since, next: step.next, ...(whole && { whole }) } };
+  const { tables, since } = piece;
+  if (step.next !== null) return { ...position, copy: { ...piece, next: step.next } };
   const snapshot = position.tables.length > 0 ? meetSnapshots(position.snapshot, since) : since;
   return leavingRest({ ...position, tables: [...position.tables, ...tables].sort(), snapshot, copy: null });
 }
 
-type Piece = Pick<CopyProgress, 'tables' | 'since' | 'whole'>;
+type Piece = Omit<CopyProgress, 'next'>;
 
 /** The position without what it had left off of the tables that it follows. */
 export function leavingRest(position: Position): Position {
@@ -195,15 +203,25 @@ export function leavingRest(position: Position): Position {
 function begin(position: Position, step: Step & { kind: 'copy' }): Piece | null {
   const tables = step.tables.filter((table) => !position.tables.includes(table));
   const whole = step.whole?.length ? { tables: step.whole, known: step.known ?? {} } : undefined;
-  return tables.length === 0 ? null : { tables, since: step.to, ...(whole && { whole }) };
+  const { extent } = step;
+  return tables.length === 0 ? null : { tables, since: step.to, ...(whole && { whole }), ...(extent && { extent }) };
 }
 
 /** A later piece is of the copy under way, and may have been read before a first piece that was repeated. */
 function goOn(copy: CopyProgress | null, step: Step & { kind: 'copy' }, at: CopyPoint): Piece | null {
   if (copy === null || !samePoint(copy.next, at) || !sameTables(copy.tables, step.tables)) return null;
   if (!sameTables(copy.whole?.tables ?? [], step.whole ?? [])) return null;
-  const { tables, whole } = copy;
-  return { tables, since: meetSnapshots(copy.since, step.to), ...(whole && { whole }) };
+  const { next: _, ...begun } = copy;
+  const extent = addExtents(copy.extent, step.extent);
+  return { ...begun, since: meetSnapshots(copy.since, step.to), ...(extent && { extent }) };
+}
+
+/** What is told with the first piece holds for all; rows that came since may make it too little. */
+function addExtents(before: CopyExtent | undefined, piece: CopyExtent | undefined): CopyExtent | undefined {
+  if (!before || !piece) return before ?? piece;
+  const rows = before.rows + piece.rows;
+  const of = before.of ?? piece.of;
+  return { rows, of: of === null ? null : Math.max(of, rows) };
 }
 
 function samePoint(a: CopyPoint, b: CopyPoint): boolean {

@@ -1,5 +1,6 @@
 import {
   advance,
+  type CopyExtent,
   type CopyProgress,
   formatSnapshot,
   isNodeName,
@@ -12,12 +13,12 @@ import {
   type Seen,
   seenOf,
   type Snapshot,
-  type Step,
 } from '@pgmesh/core';
 import {
   fromWireKnowledge,
   fromWireSeen,
   Problem,
+  stepOf,
   toWireKnowledge,
   toWireSeen,
   type WindowFrame,
@@ -38,6 +39,7 @@ export interface PositionRow {
     since: string;
     next: CopyProgress['next'];
     whole?: { tables: string[]; known: WireKnowledge };
+    extent?: CopyExtent;
   } | null;
   left_off: Record<string, string> | null;
   seen: StoredSeen | null;
@@ -108,6 +110,7 @@ export function writePosition(node: string, position: Position, seen: StoredSeen
       since: formatSnapshot(copy.since),
       next: copy.next,
       ...(whole && { whole: { tables: whole.tables, known: toWireKnowledge(whole.known) } }),
+      extent: copy.extent,
     });
   return {
     name: 'p2p_position_write',
@@ -199,22 +202,6 @@ export function seenAfter(
   return { tables: shared, origins: toWireSeen(joinSeen(still, fromWireSeen(told))) };
 }
 
-function stepOf(head: WindowFrame, anew: readonly string[]): Step {
-  const to = snapshotOf(head.to);
-  if (head.kind === 'window') {
-    const [from, reached] = [snapshotOf(head.from), snapshotOf(head.reached ?? head.to)];
-    return { kind: 'window', tables: head.tables, from, to, reached };
-  }
-  const { tables, at, next, whole } = head;
-  return { kind: 'copy', tables, at, to, next, whole, anew, known: fromWireKnowledge(head.knowledge) };
-}
-
-function snapshotOf(text: string): Snapshot {
-  const snapshot = parseSnapshot(text);
-  if (!snapshot) throw new Problem('bad_request', 'The window has a snapshot that cannot be read.');
-  return snapshot;
-}
-
 export function toPosition({
   epoch,
   tables,
@@ -234,6 +221,7 @@ export function toPosition({
       since: parseSnapshot(copy.since)!,
       next: copy.next,
       ...(copy.whole && { whole: { tables: copy.whole.tables, known: fromWireKnowledge(copy.whole.known) } }),
+      ...(copy.extent && { extent: copy.extent }),
     },
     ...(left && { left: toEnds(left) }),
     ...(formerly && { formerly: toEnds(formerly) }),

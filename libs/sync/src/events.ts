@@ -1,4 +1,5 @@
 import type { ConstraintDifference, Slot, SlotClash } from '@pgmesh/core';
+import type { CopyState } from './copy-watch';
 import type { ConflictNote, NamedVersion, ParkedNote } from './ports';
 import type { PausedTable, RulesDiffer } from './status';
 
@@ -74,7 +75,13 @@ export type MeshNews =
   | ({ readonly type: 'table_resumed'; readonly peer: string } & Pick<PausedTable, 'table' | 'direction'>)
   /** This node decides conflicts by other rules from now on (libs/core: formatRules). */
   | { readonly type: 'rules_changed'; readonly rules: string }
-  | { readonly type: 'copy_progress'; readonly peer: string; readonly table: string | null; readonly rows: number }
+  /** A piece of a first copy has come, with so many rows; `table` is where the next one begins, null at the copy's end. */
+  | ({
+      readonly type: 'copy_progress';
+      readonly peer: string;
+      readonly table: string | null;
+      readonly rows: number;
+    } & CopyState)
   /** A row has several concurrent versions now, or more than before; what stands was decided, or waits for somebody. */
   | ({ readonly type: 'conflict'; readonly peer: string } & ConflictNote)
   /** Conflicts of a window beyond those that were told one by one. */

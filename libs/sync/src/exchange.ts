@@ -17,18 +17,19 @@ import {
   type WindowFrame,
   type WindowRequest,
   windowRequestSchema,
+  stepOf,
 } from '@pgmesh/wire';
 import { encodeBody } from './content-encoding';
 import { Incoming, otherNode, otherProtocol } from './incoming';
 import type { Instances } from './instances';
 import type { Journal } from './journal';
+import type { Load } from './load';
 import type { Membership } from './membership';
 import type { Neighbours } from './neighbours';
 import { openFor, type Reader, readerOf } from './offer';
 import { Outgoing } from './outgoing';
 import type { InTouch, OutgoingWindow, Store } from './ports';
 import type { Self } from './self';
-import { stepOf } from './step';
 import type { Turnstile } from './turnstile';
 import { Wakeup } from './wakeup';
 
@@ -50,6 +51,7 @@ export interface ExchangeParts {
   readonly clock: () => number;
   /** Through which our own first copies pass. */
   readonly copies: Turnstile;
+  readonly load: Load;
   /** Milliseconds that who wants to begin a first copy is kept waiting while we are in one ourselves. */
   readonly copyDelay: number;
   readonly inTouch: InTouch;
@@ -117,6 +119,7 @@ export class Exchange {
     const position = request.kind === 'window' ? standing(request, epoch, before?.position) : {};
     neighbours.heard(reader.nodeId, { ...facts, ...position });
     const gone = AbortSignal.any([signal, this.#closing.signal]);
+    if (request.kind === 'copy') this.parts.load.copied(asked.node_id);
     if (request.kind === 'copy' && request.at === null) {
       await this.parts.copies.settled(asked.node_id, this.parts.copyDelay, gone);
     }
@@ -139,6 +142,7 @@ export class Exchange {
     }
     const started = clock();
     const incoming = new Incoming(frames, store.identity, ({ node }) => instances.assertOne(node));
+    const end = this.parts.load.begin();
     try {
       const applied = await store.inbox.apply(incoming, this.parts.inTouch);
       await journal.received(applied, 'received', started);
@@ -161,6 +165,8 @@ export class Exchange {
         await journal.failed(incoming.head.node, 'received', error.code, error.message);
       }
       throw error;
+    } finally {
+      end();
     }
   }
 
@@ -197,7 +203,7 @@ export class Exchange {
         const window = await openFor(store, reader, request, limit);
         if (window.rows > 0 || request.kind === 'copy') return window;
         const left = deadline - clock();
-        if (left <= 0 || signal.aborted) return await this.#orNothing(window);
+        if (left <= 0 || signal.aborted) return await this.#orNothing(window, wait === 0 ? reader : null);
         await window.close();
         await news.wait(left, signal);
       }
@@ -206,17 +212,24 @@ export class Exchange {
     }
   }
 
-  /** A window without rows still moves its reader on, past what it has by other ways, and what it knows of us with it. */
-  async #orNothing(window: OutgoingWindow): Promise<OutgoingWindow | null> {
-    if (window.head.from !== window.head.to) return window;
+  /**
+   * A window without rows still moves its reader on, past what it has by other ways, and what it knows of us with it. Who has copied from us
+   * learns by it of the feeds that it need not copy. Who waits is not answered for that: some of it may never be learned.
+   */
+  async #orNothing(window: OutgoingWindow, asks: Reader | null): Promise<OutgoingWindow | null> {
+    const { head } = window;
+    const isNews = (node: string) =>
+      node !== head.node && node !== asks?.nodeId && !Object.hasOwn(asks!.knowledge, node);
+    if (head.from !== head.to || (asks && Object.keys(head.knowledge).some(isNews))) return window;
     await window.close();
     return null;
   }
 
   #served(window: OutgoingWindow, reader: Reader): Served {
-    const { store, neighbours, journal } = this.parts;
+    const { store, neighbours, journal, load } = this.parts;
     const outgoing = new Outgoing(window.frames());
     const body = async function* (): AsyncGenerator<Buffer> {
+      const end = load.begin();
       try {
         yield* encodeBody(outgoing);
         journal.served(reader.nodeId, window.head, outgoing);
@@ -226,6 +239,7 @@ export class Exchange {
         const position = advance(before, store.identity.epoch, stepOf(window.head));
         if (position) neighbours.heard(reader.nodeId, { position });
       } finally {
+        end();
         await window.close();
       }
     };

@@ -1,4 +1,5 @@
 import type { WindowFrame } from '@pgmesh/wire';
+import { CopyWatch } from './copy-watch';
 import type { MeshEvents, MeshNews } from './events';
 import type { Outgoing } from './outgoing';
 import type { Applied, ParkingChange, SyncHistory, SyncRecord } from './ports';
@@ -8,11 +9,16 @@ const toldMost = 1_000;
 
 /** Tells what was exchanged: to the listeners, and to the history that is kept. Idle polls are not told. */
 export class Journal {
+  /** How far first copies are. */
+  readonly copies: CopyWatch;
+
   constructor(
     private readonly events: MeshEvents,
     private readonly history: SyncHistory,
     private readonly clock: () => number,
-  ) {}
+  ) {
+    this.copies = new CopyWatch(clock);
+  }
 
   async received(applied: Applied, direction: 'pull' | 'received', started: number): Promise<void> {
     if (applied.outcome !== 'applied') return;
@@ -21,7 +27,9 @@ export class Journal {
     if (rows > 0)
       this.events.emit({ type: 'changes_received', peer, kind: head.kind, rows, changed, conflicts, tables });
     if (head.kind === 'copy') {
-      this.events.emit({ type: 'copy_progress', peer, table: applied.position.copy?.next.table ?? null, rows });
+      const { copy } = applied.position;
+      const state = this.copies.merged(peer, head.extent, copy);
+      this.events.emit({ type: 'copy_progress', peer, table: copy?.next.table ?? null, rows, ...state });
     }
     for (const note of noted) this.events.emit({ type: 'conflict', peer, ...note });
     const more = conflicts - noted.length;

@@ -22,6 +22,8 @@ export interface MeshTimes {
   readonly hold: number;
   /** How long to wait for a peer to begin its own first copy, before we push it one. */
   readonly grace: number;
+  /** How long the first of several that may be copied from waits for the others to answer. */
+  readonly gather: number;
   /** The first wait after a failure; later ones grow up to the interval. */
   readonly firstRetry: number;
   /** After how long without an answer the directory is told that a peer is silent. */

@@ -173,9 +173,9 @@ export class Link {
   }
 
   status(): Omit<LinkStatus, 'reason'> {
-    const { clock } = this.context;
+    const { clock, journal } = this.context;
     const pending = this.#push.pendingSince;
-    const next = this.#position?.copy?.next;
+    const copy = this.#position?.copy;
     const slot = this.#nodeId === null ? null : (this.context.neighbours.get(this.#nodeId)?.slot ?? null);
     return {
       node_id: this.#nodeId,
@@ -184,7 +184,7 @@ export class Link {
       last_sync: this.#lastSync === null ? null : new Date(this.#lastSync).toISOString(),
       last_error: this.#lastError,
       position: this.#position && formatCursor(this.#position),
-      copying: next ? { table: next.table, after: next.after } : null,
+      copying: copy ? { ...copy.next, ...journal.copies.of(this.#nodeId, copy) } : null,
       lag_ms: pending === null ? 0 : Math.max(0, clock() - pending),
       failures: this.#failures,
       rules_differ: this.#disagreements.rules,

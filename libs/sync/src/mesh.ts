@@ -13,6 +13,7 @@ import { Journal } from './journal';
 import type { Link } from './link';
 import type { LinkContext, MeshTimes } from './link-context';
 import { Links } from './links';
+import { Load } from './load';
 import { Membership } from './membership';
 import { hasDialled, Neighbours } from './neighbours';
 import { Pace } from './pace';
@@ -123,10 +124,11 @@ export class Mesh {
       random,
       warn: options.warn ?? ((message) => process.emitWarning(message)),
     });
-    const self = new Self({ store, room, url, links, digest: () => membership.digest() });
+    const copies = new Turnstile();
+    const load = new Load(clock, () => copies.bringsRows);
+    const self = new Self({ store, room, url, links, load: () => load.now, digest: () => membership.digest() });
 
     // The two sides: answering, and asking
-    const copies = new Turnstile();
     const moved = (peer: string, position: Position): void =>
       this.#links.all.filter(({ nodeId }) => nodeId === peer).forEach((link) => link.moved(position));
     this.exchange = new Exchange({
@@ -138,6 +140,7 @@ export class Mesh {
       journal,
       clock,
       copies,
+      load,
       copyDelay: timeout / 2,
       inTouch,
       moved,
@@ -149,6 +152,7 @@ export class Mesh {
       wait: 25_000,
       hold: 250,
       grace: 2_000,
+      gather: 300,
       firstRetry: 200,
       silence: 10 * interval,
       linger: 2 * interval,

@@ -12,6 +12,8 @@ export interface Neighbour {
   readonly rules: string;
   /** Which numbers it draws for serial keys; null when it has not been told. */
   readonly slot: Slot | null;
+  /** How much it had to do when it last greeted us (libs/sync: Load). */
+  readonly load: number;
   /** The nodes that it has a live link to. */
   readonly links: readonly string[];
   readonly knowledge: Knowledge;
@@ -86,6 +88,7 @@ export class Neighbours {
       told: toldTables(hello, before?.told),
       rules: hello.rules,
       slot: hello.sequences,
+      load: hello.load,
       links: hello.links,
       knowledge: fromWireKnowledge(hello.knowledge),
       seen: fromWireSeen(hello.seen),

@@ -7,6 +7,7 @@ import {
   toWireSeen,
   type WindowFrame,
   type WindowRequest,
+  stepOf,
 } from '@pgmesh/wire';
 import { jittered } from './backoff';
 import { tablesOf } from './failure';
@@ -16,7 +17,6 @@ import { dialsUs } from './neighbours';
 import type { PausedTables } from './paused-tables';
 import type { Applied } from './ports';
 import { addRounds, emptyRound, type RoundResult, Waiters } from './round';
-import { stepOf } from './step';
 import type { Turn } from './turnstile';
 import { Wakeup } from './wakeup';
 
@@ -91,9 +91,11 @@ export class PullLoop {
   }
 
   async #round(session: Session, wait: number): Promise<RoundResult> {
-    const { copies, times } = this.context;
+    const { copies, times, neighbours, peers } = this.context;
     if (!(await this.#wantsCopy(session))) return this.#read(session, wait);
-    const turn = await copies.pass(session.nodeId, times.interval, session.signal);
+    const load = neighbours.get(session.nodeId)?.load ?? 0;
+    const gather = peers.list().length > 1 ? times.gather : 0;
+    const turn = await copies.pass(session.nodeId, { load, ms: times.interval, gather }, session.signal);
     try {
       return await this.#read(session, 0, turn);
     } finally {

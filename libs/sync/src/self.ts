@@ -13,6 +13,8 @@ export interface SelfOptions {
   readonly url: () => string | null;
   /** The nodes that we have a live link to. */
   readonly links: () => readonly string[];
+  /** How much we have to do just now. */
+  readonly load: () => number;
   /** Of the members that we know of. */
   readonly digest: () => Promise<string>;
 }
@@ -25,7 +27,7 @@ export class Self {
 
   /** Our greeting, to a node, with what it has told of its tables, or to whoever answers (null). */
   async hello(to: string | null, told?: ToldTables): Promise<Hello> {
-    const { store, room, url, links, digest } = this.options;
+    const { store, room, url, links, load, digest } = this.options;
     const { nodeId, epoch } = store.identity;
     const [tables, forms] = [store.tables(), store.forms()];
     const { inbox } = store;
@@ -47,6 +49,7 @@ export class Self {
       rules: formatRules(store.rules),
       sequences: store.slot,
       members,
+      load: load(),
       url: url(),
       links: [...links()],
       knowledge: toWireKnowledge(knowledge),

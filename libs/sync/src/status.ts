@@ -1,4 +1,5 @@
 import type { ConstraintDifference, Slot, SlotClash } from '@pgmesh/core';
+import type { CopyState } from './copy-watch';
 import type { LinkReason } from './link-choice';
 
 /**
@@ -21,8 +22,8 @@ export interface LinkStatus {
   readonly last_error: { readonly code: string; readonly detail: string; readonly at: string } | null;
   /** Where we stand in its feed: `epoch/xmax:xip,…` */
   readonly position: string | null;
-  /** The first copy of its tables that we are reading: the table and the key reached. */
-  readonly copying: { readonly table: string; readonly after: readonly string[] | null } | null;
+  /** The first copy of its tables that we are reading: the table and the key reached, and how far that is. */
+  readonly copying: ({ readonly table: string; readonly after: readonly string[] | null } & CopyState) | null;
   /** Since how many ms there may be changes of ours that it was not brought; 0 when it has everything. */
   readonly lag_ms: number;
   readonly failures: number;

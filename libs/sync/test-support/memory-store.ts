@@ -41,6 +41,7 @@ import {
   toWireKnowledge,
   toWireSeen,
   type WindowFrame,
+  stepOf,
 } from '@pgmesh/wire';
 import type {
   Applied,
@@ -57,7 +58,6 @@ import type {
   SyncHistory,
   SyncRecord,
 } from '../src/ports';
-import { stepOf } from '../src/step';
 import { type HeldTable, MemoryDigests } from './memory-digests';
 import { MemoryMembers } from './memory-members';
 

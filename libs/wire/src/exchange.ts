@@ -130,6 +130,8 @@ export const helloSchema = z.object({
   members: z.string().max(100).nullable().default(null),
   /** Where the speaker can be dialled; null when it cannot. */
   url: z.string().max(2048).nullable(),
+  /** How much the speaker has to do: of several the one with the least is copied from. */
+  load: z.number().min(0).max(1e9).default(0),
   /** The nodes that the speaker has a live link to: it dials them, reads their feeds and pushes to them. */
   links: names,
   knowledge: wireKnowledgeSchema,

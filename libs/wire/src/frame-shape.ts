@@ -26,6 +26,7 @@ const knowledge: Check = (value) =>
   Object.values(value).every((known) => isRecord(known) && text(known.cursor) && texts(known.tables));
 
 const seen: Check = (value) => isRecord(value) && Object.values(value).every(text);
+const extent: Check = (value) => isRecord(value) && count(value.rows) && orNull(count)(value.of);
 const mark: Check = (value) => isRecord(value) && text(value.node) && text(value.at);
 const guards: Check = (value) =>
   isRecord(value) &&
@@ -52,6 +53,7 @@ const shapes: Shapes = {
     seen: orAbsent(seen),
     guards,
     whole: texts,
+    extent: orAbsent(extent),
   },
   rows: { table: text, columns: texts, types: orAbsent(texts), count, deleted: count, literals: texts },
   copy: { table: text, columns: texts, types: orAbsent(texts) },

@@ -1,4 +1,4 @@
-import type { CopyPoint } from '@pgmesh/core';
+import type { CopyExtent, CopyPoint } from '@pgmesh/core';
 
 /**
  * A window on the wire is a sequence of frames: `window`, then for each table `rows` (small: one array literal a column) or
@@ -54,6 +54,8 @@ export interface WindowFrame {
   readonly guards: WireGuards;
   /** For a copy: the tables of which it has every row, so that what it does not have is not there. */
   readonly whole: readonly string[];
+  /** For a copy: how many rows this piece goes past; with its first piece also about how many there are. */
+  readonly extent?: CopyExtent;
 }
 
 export interface RowsFrame {

@@ -4,4 +4,5 @@ export * from './digest';
 export * from './exchange';
 export * from './frame';
 export * from './protocol';
+export * from './step';
 export * from './problem';

@@ -6,7 +6,8 @@ import type { WireKnowledge, WireSeen } from './frame';
  *
  * 1  2026-11  windows, first copies, hints, knowledge
  * 2  2026-11  versions say where they were made (`made_in`, `made_xid`); nodes tell what they have of each origin (`seen`); windows tell
- *             of rows beyond their end (`reached`), of what others are to bring (`held`), and what their reader must know (`guards`)
+ *             of rows beyond their end (`reached`), of what others are to bring (`held`), what their reader must know
+ *             (`guards`), and how far a copy is (`extent`)
  */
 export const protocolVersion = 2;
 

@@ -36,9 +36,15 @@ const levels: Readonly<Record<MeshEvent['type'], Level>> = {
 /** How long the same failure of a table's conflicts is told once, in milliseconds: a resolver that fails does so for row after row. */
 const quiet = 60_000;
 
+/** How often the progress of a first copy is told, in milliseconds. */
+const between = 10_000;
+
 /** One line of the log for each event of the mesh, with the event's own members. */
 export class EventLog {
   private readonly failures = new Map<string, { readonly open: string; readonly at: number }>();
+
+  /** By peer, when the progress of a copy from it was told. */
+  private readonly copies = new Map<string, number>();
 
   constructor(private readonly log: LoggerService) {}
 
@@ -52,7 +58,20 @@ export class EventLog {
     if (event.type === 'conflict' && this.isNewFailure(event)) return 'warn';
     // A row that waits for the one that it refers to is no error: that one may be on its way.
     if (event.type === 'parked' && event.reason === 'reference') return 'log';
+    if (event.type === 'copy_progress' && this.isDue(event)) return 'log';
     return levels[event.type];
+  }
+
+  /** A copy's end is told where it brought anything, and how far it is now and then. */
+  private isDue({ peer, table, copied }: Extract<MeshEvent, { type: 'copy_progress' }>): boolean {
+    const told = this.copies.get(peer);
+    if (table === null) {
+      this.copies.delete(peer);
+      return copied > 0;
+    }
+    if (told !== undefined && performance.now() - told < between) return false;
+    this.copies.set(peer, performance.now());
+    return true;
   }
 
   /** Whether the rule was to decide, could not, and the log has not said so lately. */

@@ -38,6 +38,30 @@ export async function planPiece(
   return { parts, next: null, rows: limit - budget };
 }
 
+/** Bytes of metadata up to which a table's rows are counted; of a larger one the planner's guess is as good. */
+const counted = 4 * 1024 * 1024;
+
+/** About how many rows a first copy of these tables goes past. */
+export async function estimateRows(client: PoolClient, shapes: readonly TableShape[]): Promise<number> {
+  let sum = 0;
+  for (const { meta } of shapes) {
+    const size = await client.query<{ size: number }>('SELECT pg_relation_size($1::text::regclass) AS size', [meta]);
+    sum += await (size.rows[0]!.size <= counted ? countAll(client, meta) : guessAll(client, meta));
+  }
+  return sum;
+}
+
+async function countAll(client: PoolClient, meta: string): Promise<number> {
+  return (await client.query<{ count: number }>(`SELECT count(*) FROM ${meta}`)).rows[0]!.count;
+}
+
+async function guessAll(client: PoolClient, meta: string): Promise<number> {
+  const { rows } = await client.query<{ 'QUERY PLAN': { Plan: { 'Plan Rows': number } }[] }>(
+    `EXPLAIN (FORMAT JSON) SELECT FROM ${meta}`,
+  );
+  return rows[0]!['QUERY PLAN'][0]!.Plan['Plan Rows'];
+}
+
 /** The key of the `count`-th row after `after`; null when there are not more rows than that. */
 async function lastKey(
   client: PoolClient,

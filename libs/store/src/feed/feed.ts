@@ -26,7 +26,7 @@ import { rethrowAway, sqlState } from '../database';
 import { toGuards } from '../forgetting/guards';
 import { isShapeChange, type Shapes } from '../shapes';
 import { assertShapes, ShapeChanged, type TableShape } from '../table-shape';
-import { planPiece } from './copy-plan';
+import { estimateRows, planPiece } from './copy-plan';
 import { flushed } from './durable';
 import { type Later, type LeftOut, nothingLeftOut } from './left-out';
 import {
@@ -92,7 +92,7 @@ interface Part {
 }
 
 /** What a window's head tells of what was read. */
-type Span = Pick<WindowFrame, 'kind' | 'more' | 'held' | 'at' | 'next' | 'whole' | 'seen'> &
+type Span = Pick<WindowFrame, 'kind' | 'more' | 'held' | 'at' | 'next' | 'whole' | 'extent' | 'seen'> &
   Readonly<Record<'from' | 'to' | 'reached', Snapshot>>;
 
 /** What no window has, and a piece does. */
@@ -222,7 +222,8 @@ export class PostgresFeed {
     const leaving = (name: string) => (whole.includes(name) ? nothingLeftOut : leftOut);
     const { parts, next, rows } = await planPiece(client, shapes, at, leaving, limit);
     const bounds = { from: present, to: present, reached: present, more: next !== null };
-    const head = this.head(opening, { kind: 'copy', ...bounds, at, next, whole });
+    const extent = { rows, of: at === null ? await estimateRows(client, shapes) : null };
+    const head = this.head(opening, { kind: 'copy', ...bounds, at, next, whole, extent });
     const columnless = parts.map((part) => ({ ...part, columns: null }));
     return this.outgoing(opening, head, columnless, { rows, own: rows }, 0n);
   }
