@@ -50,6 +50,8 @@ CREATE TABLE p2p.position (
   epoch      text        NOT NULL COLLATE "C",
   tables     text[]      NOT NULL,
   snapshot   text        NOT NULL,
+  -- Up to where all that the feed had is here (libs/core: Position).
+  complete   text        NOT NULL,
   reached    text        NOT NULL,
   copy       jsonb,
   left_off   jsonb,

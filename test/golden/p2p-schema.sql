@@ -115,6 +115,7 @@ TABLE position
   epoch text NOT NULL
   tables text[] NOT NULL
   snapshot text NOT NULL
+  complete text NOT NULL
   reached text NOT NULL
   copy jsonb
   left_off jsonb

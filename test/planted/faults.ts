@@ -222,8 +222,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'a feed that was never read counts as read to its end',
     file: 'knowledge.ts',
-    words: 'return { epoch, tables: covered, snapshot, reached: beginning, copy: null };',
+    words: 'return { epoch, tables: covered, snapshot, complete: snapshot, reached: beginning, copy: null };',
     instead:
-      'return { epoch, tables: covered, snapshot: { ...snapshot, xmax: snapshot.xmax + 2n }, reached: beginning, copy: null };',
+      'return { epoch, tables: covered, snapshot: { ...snapshot, xmax: snapshot.xmax + 2n }, complete: snapshot, reached: beginning, copy: null };',
   },
 ];

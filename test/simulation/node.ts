@@ -105,7 +105,7 @@ export class SimulatedNode {
     const position = this.#durable.positions[feed.name];
     if (position?.epoch === feed.epoch) return position;
     const { beginning } = this.core;
-    return { epoch: feed.epoch, tables, snapshot: beginning, reached: beginning, copy: null };
+    return { epoch: feed.epoch, tables, snapshot: beginning, complete: beginning, reached: beginning, copy: null };
   }
 
   /** How far it has come in every feed, its own included. */
@@ -113,7 +113,7 @@ export class SimulatedNode {
     const known: Record<string, Known> = {
       [this.name]: { cursor: { epoch: this.epoch, snapshot: this.#snapshot() }, tables },
     };
-    for (const [node, { epoch, snapshot, reached }] of Object.entries(this.#durable.positions)) {
+    for (const [node, { epoch, complete: snapshot, reached }] of Object.entries(this.#durable.positions)) {
       known[node] = { cursor: { epoch, snapshot }, tables, reached };
     }
     return known;
@@ -158,7 +158,9 @@ export class SimulatedNode {
     const { beginning } = this.core;
     const current = this.#durable.positions[from] ?? null;
     const ours: Position =
-      current?.epoch === epoch ? current : { epoch, tables, snapshot: beginning, reached: beginning, copy: null };
+      current?.epoch === epoch
+        ? current
+        : { epoch, tables, snapshot: beginning, complete: beginning, reached: beginning, copy: null };
     return this.core.advance(ours, epoch, { kind: 'window', tables, from: start, to: end });
   }
 

@@ -180,12 +180,26 @@ describe('Knowledge that is passed on', () => {
 
   const ours: Known = { tables: ['s', 't'], cursor: cursor(10n) };
 
-  const standing: Position = { epoch: 'e', tables: allTables, snapshot: at(10n), reached: at(10n), copy: null };
+  const standing: Position = {
+    epoch: 'e',
+    tables: allTables,
+    snapshot: at(10n),
+    complete: at(10n),
+    reached: at(10n),
+    copy: null,
+  };
 
   it('moves us forward to what either has seen', () => {
-    const mine: Position = { ...standing, tables: ['s'], snapshot: { xmax: 10n, xip: [4n, 7n] } };
+    const snapshot = { xmax: 10n, xip: [4n, 7n] };
+    const mine: Position = { ...standing, tables: ['s'], snapshot, complete: snapshot };
     const theirs: Known = { tables: ['s', 't'], cursor: { epoch: 'e', snapshot: { xmax: 9n, xip: [4n] } } };
     expect(learn(mine, theirs, ['s'])?.snapshot).toEqual({ xmax: 10n, xip: [4n] });
+  });
+
+  it('tells us of what windows that were cut have brought only in part', () => {
+    const cut: Position = { ...standing, complete: at(4n) };
+    expect(learn(cut, { tables: allTables, cursor: cursor(8n) }, allTables)).toEqual({ ...cut, complete: at(8n) });
+    expect(learn(cut, { tables: allTables, cursor: cursor(10n) }, allTables)).toEqual(standing);
   });
 
   it.each<[string, Known, string[]]>([
@@ -199,7 +213,7 @@ describe('Knowledge that is passed on', () => {
 
   it('of a later incarnation takes the place of what we have, unless the earlier one talks to us', () => {
     const theirs: Known = { tables: ['s'], cursor: cursor(3n, 'f') };
-    const learned = { epoch: 'f', tables: ['s'], snapshot: at(3n), reached: at(0n), copy: null };
+    const learned = { epoch: 'f', tables: ['s'], snapshot: at(3n), complete: at(3n), reached: at(0n), copy: null };
     expect(learn(standing, theirs, allTables)).toEqual(learned);
     expect(learn(standing, theirs, allTables, 'f')).toEqual(learned);
     expect(learn(standing, theirs, allTables, 'e')).toBeNull();
@@ -209,9 +223,10 @@ describe('Knowledge that is passed on', () => {
     const theirs: Known = { tables: allTables, cursor: cursor(20n) };
     const copy = { tables: ['t'], since: at(12n), next: { table: 't', after: null } };
     const copying: Position = { ...standing, tables: ['s'], copy };
-    const done = { ...standing, snapshot: at(20n) };
+    const to20 = { snapshot: at(20n), complete: at(20n) };
+    const done = { ...standing, ...to20 };
     expect(learn(copying, theirs, allTables)).toEqual(done);
-    expect(learn(copying, theirs, ['s'])).toEqual({ ...copying, snapshot: at(20n) });
+    expect(learn(copying, theirs, ['s'])).toEqual({ ...copying, ...to20 });
     expect(learn({ ...standing, tables: ['s'], left: { t: at(5n) } }, theirs, allTables)).toEqual(done);
   });
 

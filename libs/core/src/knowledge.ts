@@ -3,7 +3,7 @@ import { isLaterIncarnation } from './incarnation';
 import { leavingRest, type Position } from './position';
 import { beginning, includes, joinSnapshots, sameSnapshot, type Snapshot } from './snapshot';
 
-/** How far a node has come in another node's feed, and over which tables that holds. */
+/** How far a node has come in another node's feed: up to where all that was there is with it (Position: complete), and over which tables that holds. */
 export interface Known {
   readonly cursor: Cursor;
   readonly tables: readonly string[];
@@ -52,12 +52,13 @@ export function learn(
   if (covered.length === 0) return null;
   if (ours?.epoch !== epoch) {
     if (ours && (ours.epoch === inTouch || !isLaterIncarnation(epoch, ours.epoch))) return null;
-    return { epoch, tables: covered, snapshot, reached: beginning, copy: null };
+    return { epoch, tables: covered, snapshot, complete: snapshot, reached: beginning, copy: null };
   }
   if (!ours.tables.every((table) => covered.includes(table))) return null;
   if (ours.tables.length === 0 || includes(snapshot, ours.snapshot)) return reachedBy(ours, covered, snapshot);
-  if (includes(ours.snapshot, snapshot)) return null;
-  return { ...ours, snapshot: joinSnapshots(ours.snapshot, snapshot) };
+  if (includes(ours.complete, snapshot)) return null;
+  const complete = joinSnapshots(ours.complete, snapshot);
+  return { ...ours, snapshot: joinSnapshots(ours.snapshot, snapshot), complete };
 }
 
 /** Where others have come at least as far as we have in all our tables, we are where they are, over all of theirs: a copy has ended. */
@@ -65,8 +66,8 @@ function reachedBy(ours: Position, covered: readonly string[], snapshot: Snapsho
   const copied = ours.copy?.tables ?? [];
   const isCopied = copied.every((table) => covered.includes(table));
   const tables = isCopied ? covered : covered.filter((table) => !copied.includes(table));
-  if (tables.length === ours.tables.length && sameSnapshot(snapshot, ours.snapshot)) return null;
-  return leavingRest({ ...ours, tables, snapshot, copy: isCopied ? null : ours.copy });
+  if (tables.length === ours.tables.length && sameSnapshot(snapshot, ours.complete)) return null;
+  return leavingRest({ ...ours, tables, snapshot, complete: snapshot, copy: isCopied ? null : ours.copy });
 }
 
 /**

@@ -198,15 +198,39 @@ describe('A reader of a feed', () => {
   });
 
   const at = (xmax: bigint): Snapshot => ({ xmax, xip: [] });
-  const following: Position = { epoch, tables: ['a'], snapshot: at(10n), reached: at(10n), copy: null };
+  const following: Position = {
+    epoch,
+    tables: ['a'],
+    snapshot: at(10n),
+    complete: at(10n),
+    reached: at(10n),
+    copy: null,
+  };
   const point: CopyPoint = { table: 'b', after: ['5'] };
   const copying: Position = { ...following, copy: { tables: ['b'], since: at(12n), next: point } };
 
   it('stays where it is when a window arrives twice', () => {
     const window: Step = { kind: 'window', tables: ['a'], from: at(10n), to: at(14n) };
     const once = advance(following, epoch, window);
-    expect(once).toEqual({ ...following, snapshot: at(14n), reached: at(14n) });
+    expect(once).toEqual({ ...following, snapshot: at(14n), complete: at(14n), reached: at(14n) });
     expect(advance(once, epoch, window)).toEqual(once);
+  });
+
+  it('goes on behind a window that was cut, and claims no more than it had: a row may have been written again since', () => {
+    const cut: Step = { kind: 'window', tables: ['a'], from: at(10n), to: at(14n), partial: true };
+    const inside = advance(following, epoch, cut);
+    expect(inside).toEqual({ ...following, snapshot: at(14n), reached: at(14n) });
+    const rest: Step = { kind: 'window', tables: ['a'], from: at(14n), to: at(20n) };
+    expect(advance(inside, epoch, rest)?.complete).toEqual(at(20n));
+  });
+
+  it('goes back to where all of a table was here when that was left off in the middle', () => {
+    const both: Position = { ...following, tables: ['a', 'b'] };
+    const cut = advance(both, epoch, { kind: 'window', tables: ['a', 'b'], from: at(10n), to: at(14n), partial: true });
+    const without = advance(cut, epoch, { kind: 'window', tables: ['a'], from: at(14n), to: at(20n) });
+    expect(without?.left).toEqual({ b: at(10n) });
+    const again = nextRequest(without, epoch, ['a', 'b'], 'window');
+    expect(again).toEqual({ kind: 'window', tables: ['a', 'b'], from: at(10n) });
   });
 
   it('keeps the tables that a repeated window did not cover', () => {
@@ -240,6 +264,7 @@ describe('A reader of a feed', () => {
       epoch,
       tables: ['a', 'b'],
       snapshot: at(12n),
+      complete: at(10n),
       reached: at(30n),
       copy: null,
     });
@@ -254,7 +279,8 @@ describe('A reader of a feed', () => {
   it('goes back to where a table was left off when that comes again, and copies nothing', () => {
     const both: Position = { ...following, tables: ['a', 'b'] };
     const without = advance(both, epoch, { kind: 'window', tables: ['a'], from: at(10n), to: at(20n) });
-    expect(without).toEqual({ ...following, snapshot: at(20n), reached: at(20n), left: { b: at(10n) } });
+    const to20 = { snapshot: at(20n), complete: at(20n), reached: at(20n) };
+    expect(without).toEqual({ ...following, ...to20, left: { b: at(10n) } });
     const further = advance(without, epoch, { kind: 'window', tables: ['a'], from: at(20n), to: at(30n) });
     expect(further?.left).toEqual({ b: at(10n) });
     expect(nextRequest(further, epoch, ['a'], 'window')).toEqual({ kind: 'window', tables: ['a'], from: at(30n) });
@@ -263,13 +289,24 @@ describe('A reader of a feed', () => {
     expect(advance(further, epoch, { kind: 'window', tables: ['a', 'b'], from: at(10n), to: at(15n) })).toEqual({
       ...both,
       snapshot: at(15n),
+      complete: at(15n),
       reached: at(30n),
     });
     // From a sender that does not know of it: good for the other table.
     const ahead: Step = { kind: 'window', tables: ['a', 'b'], from: at(30n), to: at(40n) };
-    expect(advance(further, epoch, ahead)).toEqual({ ...further, snapshot: at(40n), reached: at(40n) });
+    expect(advance(further, epoch, ahead)).toEqual({
+      ...further,
+      snapshot: at(40n),
+      complete: at(40n),
+      reached: at(40n),
+    });
     const copied: Step = { kind: 'copy', tables: ['b'], at: null, to: at(35n), next: null };
-    expect(advance(further, epoch, copied)).toEqual({ ...both, snapshot: at(30n), reached: at(35n) });
+    expect(advance(further, epoch, copied)).toEqual({
+      ...both,
+      snapshot: at(30n),
+      complete: at(30n),
+      reached: at(35n),
+    });
   });
 
   it('takes nothing from a first piece that is repeated after its copy ended', () => {
@@ -299,6 +336,7 @@ describe('A reader of a feed', () => {
       epoch,
       tables: ['a', 'c'],
       snapshot: at(10n),
+      complete: at(10n),
       reached: at(15n),
       copy: null,
     });

@@ -12,6 +12,11 @@ export interface Position {
   readonly tables: readonly string[];
   readonly snapshot: Snapshot;
   /**
+   * Up to where all that the feed had is here, or what covers it. The stream may have come further, in windows that were cut: a row of a
+   * transaction that it has come past may have been written since, and be still to come.
+   */
+  readonly complete: Snapshot;
+  /**
    * What any step brought rows of. Beyond `snapshot` while a first copy goes on and after one, when the stream goes back to
    * where the copy began: rows from there are here although we do not claim to have read so far. So are some of transactions of which
    * others were held back, and rows that came alone, to repair them.
@@ -73,6 +78,8 @@ export type Step =
       readonly to: Snapshot;
       /** What it may have rows of, where that is more than `to`. */
       readonly reached?: Snapshot;
+      /** Whether it was cut, or rows of it are left for others to bring. */
+      readonly partial?: boolean;
     }
   | {
       readonly kind: 'copy';
@@ -119,7 +126,9 @@ export function nextRequest(
 /** The position after a step was applied; null when the step does not connect to where the reader stands. */
 export function advance(position: Position | null, epoch: string, step: Step): Position | null {
   const current: Position =
-    position?.epoch === epoch ? position : { epoch, tables: [], snapshot: beginning, reached: beginning, copy: null };
+    position?.epoch === epoch
+      ? position
+      : { epoch, tables: [], snapshot: beginning, complete: beginning, reached: beginning, copy: null };
   const next = step.kind === 'window' ? afterWindow(current, step) : afterPiece(current, step);
   const reached = step.kind === 'window' && step.reached ? joinSnapshots(step.reached, step.to) : step.to;
   return next && { ...next, reached: joinSnapshots(current.reached, reached) };
@@ -141,8 +150,9 @@ function afterWindow(position: Position, step: Step & { kind: 'window' }): Posit
   if (tables.length === 0) return null;
   // A late or repeated window is no reason to leave off tables that it did not cover.
   if (includes(current.snapshot, step.to)) return position;
-  const left = { ...current.left, ...Object.fromEntries(gone.map((table) => [table, current.snapshot])) };
-  return leaving({ ...current, tables, snapshot: joinSnapshots(current.snapshot, step.to) }, left);
+  const left = { ...current.left, ...Object.fromEntries(gone.map((table) => [table, current.complete])) };
+  const complete = step.partial ? current.complete : joinSnapshots(current.complete, step.to);
+  return leaving({ ...current, tables, snapshot: joinSnapshots(current.snapshot, step.to), complete }, left);
 }
 
 /** The position with the stream back where it was when it last covered those of the tables that were left off. */
@@ -151,9 +161,10 @@ function rejoin(position: Position, tables: readonly string[]): Position {
     Object.entries(position.left ?? {}).filter(([table]) => tables.includes(table) === comes),
   ) as [[string, Snapshot][], [string, Snapshot][]];
   if (back.length === 0) return position;
-  const snapshot = back.reduce((met, [, at]) => meetSnapshots(met, at), position.snapshot);
+  const backTo = (from: Snapshot) => back.reduce((met, [, at]) => meetSnapshots(met, at), from);
+  const [snapshot, complete] = [backTo(position.snapshot), backTo(position.complete)];
   const all = [...position.tables, ...back.map(([table]) => table)].sort();
-  return leaving({ ...position, tables: all, snapshot }, Object.fromEntries(rest));
+  return leaving({ ...position, tables: all, snapshot, complete }, Object.fromEntries(rest));
 }
 
 /** The position from which these tables are copied anew; what they were followed up to is remembered. */
@@ -172,8 +183,8 @@ function includesTable({ tables, left }: Position, table: string): boolean {
 }
 
 /** Up to where a reader has ever come in a table's feed: it held all that was there, or what covers it. */
-export function comeTo({ tables, snapshot, left, formerly }: Position, table: string): Snapshot {
-  const ends = [tables.includes(table) ? snapshot : undefined, left?.[table], formerly?.[table]];
+export function comeTo({ tables, complete, left, formerly }: Position, table: string): Snapshot {
+  const ends = [tables.includes(table) ? complete : undefined, left?.[table], formerly?.[table]];
   return ends.reduce<Snapshot>((joined, end) => (end ? joinSnapshots(joined, end) : joined), beginning);
 }
 
@@ -187,8 +198,9 @@ function afterPiece(before: Position, step: Step & { kind: 'copy' }): Position |
   if (piece === null) return null;
   const { tables, since } = piece;
   if (step.next !== null) return { ...position, copy: { ...piece, next: step.next } };
-  const snapshot = position.tables.length > 0 ? meetSnapshots(position.snapshot, since) : since;
-  return leavingRest({ ...position, tables: [...position.tables, ...tables].sort(), snapshot, copy: null });
+  const atBoth = (before: Snapshot) => (position.tables.length > 0 ? meetSnapshots(before, since) : since);
+  const [snapshot, complete] = [atBoth(position.snapshot), atBoth(position.complete)];
+  return leavingRest({ ...position, tables: [...position.tables, ...tables].sort(), snapshot, complete, copy: null });
 }
 
 type Piece = Omit<CopyProgress, 'next'>;

@@ -33,6 +33,7 @@ export interface PositionRow {
   epoch: string;
   tables: string[];
   snapshot: string;
+  complete: string;
   reached: string;
   copy: {
     tables: string[];
@@ -52,7 +53,7 @@ export interface StoredSeen {
   readonly origins: Readonly<Record<string, string>>;
 }
 
-export const positionColumns = 'node, epoch, tables, snapshot, reached, copy, left_off, seen, formerly';
+export const positionColumns = 'node, epoch, tables, snapshot, complete, reached, copy, left_off, seen, formerly';
 
 export async function readPosition(db: Queryable, node: string): Promise<Position | null> {
   const { rows } = await db.query<PositionRow>({
@@ -71,8 +72,8 @@ export async function readKnowledge(db: Queryable): Promise<Knowledge> {
 export function toKnowledge(rows: readonly PositionRow[]): Knowledge {
   return Object.fromEntries(
     rows.map((row) => {
-      const { epoch, tables, snapshot, reached } = toPosition(row);
-      return [row.node, { cursor: { epoch, snapshot }, tables, reached }];
+      const { epoch, tables, complete, reached } = toPosition(row);
+      return [row.node, { cursor: { epoch, snapshot: complete }, tables, reached }];
     }),
   );
 }
@@ -101,7 +102,7 @@ export const lockPositions: QueryConfig = {
 
 /** @param seen null leaves what is there */
 export function writePosition(node: string, position: Position, seen: StoredSeen | null = null): QueryConfig {
-  const { epoch, tables, snapshot, reached, copy, left, formerly } = position;
+  const { epoch, tables, snapshot, complete, reached, copy, left, formerly } = position;
   const { whole } = copy ?? {};
   const progress =
     copy &&
@@ -114,15 +115,16 @@ export function writePosition(node: string, position: Position, seen: StoredSeen
     });
   return {
     name: 'p2p_position_write',
-    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
       ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, tables = excluded.tables, snapshot = excluded.snapshot,
-        reached = excluded.reached, copy = excluded.copy, left_off = excluded.left_off,
+        complete = excluded.complete, reached = excluded.reached, copy = excluded.copy, left_off = excluded.left_off,
         seen = coalesce(excluded.seen, p.seen), formerly = excluded.formerly, updated_at = now()`,
     values: [
       node,
       epoch,
       tables,
       formatSnapshot(snapshot),
+      formatSnapshot(complete),
       formatSnapshot(reached),
       progress,
       byTable(left),
@@ -206,6 +208,7 @@ export function toPosition({
   epoch,
   tables,
   snapshot,
+  complete,
   reached,
   copy,
   left_off: left,
@@ -215,6 +218,7 @@ export function toPosition({
     epoch,
     tables,
     snapshot: parseSnapshot(snapshot)!,
+    complete: parseSnapshot(complete)!,
     reached: parseSnapshot(reached)!,
     copy: copy && {
       tables: copy.tables,

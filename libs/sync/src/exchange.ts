@@ -1,4 +1,4 @@
-import { advance, type FeedRequest, parseSnapshot, type Position } from '@pgmesh/core';
+import { advance, beginning, type FeedRequest, parseSnapshot, type Position } from '@pgmesh/core';
 import {
   type Frame,
   fromWireKnowledge,
@@ -66,7 +66,7 @@ function standing(
   before: Position | null = null,
 ): { position?: Position } {
   if (before?.epoch === epoch && tables.every((table) => before.tables.includes(table))) return {};
-  return { position: { epoch, tables, snapshot: from, reached: from, copy: null } };
+  return { position: { epoch, tables, snapshot: from, complete: beginning, reached: from, copy: null } };
 }
 
 /** The answering side of a node: what the HTTP controllers call, with bodies as they came. */

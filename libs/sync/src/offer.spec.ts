@@ -61,7 +61,14 @@ describe('what others are expected to bring', () => {
 });
 
 describe('pushRequest', () => {
-  const position: Position = { epoch: 'e1', tables: ['t1'], snapshot: beginning, reached: beginning, copy: null };
+  const position: Position = {
+    epoch: 'e1',
+    tables: ['t1'],
+    snapshot: beginning,
+    complete: beginning,
+    reached: beginning,
+    copy: null,
+  };
 
   it('leaves a first copy to the reader, unless it may be pushed', () => {
     expect(pushRequest(null, 'e1', tables, null, false)).toBeNull();

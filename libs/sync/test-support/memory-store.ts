@@ -250,7 +250,7 @@ export class MemoryStore implements Store {
   #knowledge(): Knowledge {
     const known = [...this.#positions].filter(([, { copy, tables }]) => copy === null && tables.length > 0);
     return Object.fromEntries(
-      known.map(([node, { epoch, snapshot, reached, tables }]): [string, Known] => [
+      known.map(([node, { epoch, complete: snapshot, reached, tables }]): [string, Known] => [
         node,
         { cursor: { epoch, snapshot }, tables, reached },
       ]),

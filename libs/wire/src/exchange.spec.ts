@@ -15,6 +15,7 @@ const position: Position = {
   epoch: 'e1',
   tables: ['public.a'],
   snapshot: { xmax: 9_007_199_254_740_993n, xip: [7n, 8n] },
+  complete: { xmax: 9_007_199_254_740_993n, xip: [9_007_199_254_740_992n] },
   reached: { xmax: 9_007_199_254_740_999n, xip: [] },
   copy: { tables: ['public.b'], since: { xmax: 12n, xip: [] }, next: { table: 'public.b', after: ['1', 'é"\\'] } },
   left: { 'public.c': { xmax: 9n, xip: [5n] } },

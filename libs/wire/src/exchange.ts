@@ -48,6 +48,7 @@ export const wirePositionSchema = z.object({
   epoch: name,
   tables: names,
   snapshot: snapshotText,
+  complete: snapshotText,
   reached: snapshotText,
   copy: z
     .object({
@@ -214,11 +215,12 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown, what: string):
 
 export function toWirePosition(position: Position | null): WirePosition | null {
   if (position === null) return null;
-  const { epoch, tables, snapshot, reached, copy, left, formerly } = position;
+  const { epoch, tables, snapshot, complete, reached, copy, left, formerly } = position;
   return {
     epoch,
     tables: [...tables],
     snapshot: formatSnapshot(snapshot),
+    complete: formatSnapshot(complete),
     reached: formatSnapshot(reached),
     copy: copy && {
       tables: [...copy.tables],
@@ -237,6 +239,7 @@ export function fromWirePosition(position: WirePosition | null): Position | null
   return {
     ...rest,
     snapshot: parseSnapshot(position.snapshot)!,
+    complete: parseSnapshot(position.complete)!,
     reached: parseSnapshot(position.reached)!,
     copy: copy && fromWireCopy(copy),
     ...(left && { left: mapValues(left, (text) => parseSnapshot(text)!) }),

@@ -24,7 +24,8 @@ export function stepOf(head: WindowFrame, anew: readonly string[] = head.whole):
       ...(extent && { extent }),
     };
   }
-  return { kind: 'window', tables, from: snapshotOf(head.from), to, reached: snapshotOf(head.reached ?? head.to) };
+  const [from, reached] = [snapshotOf(head.from), snapshotOf(head.reached ?? head.to)];
+  return { kind: 'window', tables, from, to, reached, partial: head.more || head.held === true };
 }
 
 function snapshotOf(text: string): Snapshot {

@@ -187,7 +187,7 @@ export class ForgettingNode {
   knowledge(): Knowledge {
     const known = { [this.name]: { cursor: { epoch: this.epoch, snapshot: this.#present() }, tables } };
     for (const [node, position] of Object.entries(this.#durable.positions))
-      known[node] = { cursor: position, tables: [...position.tables] };
+      known[node] = { cursor: { epoch: position.epoch, snapshot: position.complete }, tables: [...position.tables] };
     return known;
   }
 
@@ -280,7 +280,7 @@ export class ForgettingNode {
     const xids = [...new Set(news.map(([, { xid }]) => xid))].sort((a, b) => (a < b ? -1 : 1));
     const cut = cutAt < xids.length && cutAt > 0 ? xids[cutAt]! : null;
     const end = cut === null ? present : core.cutSnapshot(start, present, cut);
-    const step: Step = { kind: 'window', tables, from: start, to: end };
+    const step: Step = { kind: 'window', tables, from: start, to: end, partial: cut !== null };
     return this.#message(
       reader,
       step,
@@ -359,7 +359,7 @@ export class ForgettingNode {
       step.kind === 'window' &&
       current?.epoch === message.epoch &&
       current.tables.includes(table) &&
-      core.includes(current.snapshot, step.to);
+      core.includes(current.complete, step.to);
     for (const sent of message.rows) this.#mergeRow(message, sent, xid, past, late);
     const known = current?.copy?.whole?.known ?? message.knowledge;
     this.#move(message.from, position);
@@ -474,7 +474,7 @@ export class ForgettingNode {
       if (ours && (ours.copy || ours.epoch > epoch)) continue;
       const isNew = ours === undefined || ours.epoch !== epoch || !ours.tables.includes(table);
       const joined = isNew ? snapshot : this.core.joinSnapshots(ours.snapshot, snapshot);
-      this.#move(node, { epoch, tables, snapshot: joined, reached: joined, copy: null });
+      this.#move(node, { epoch, tables, snapshot: joined, complete: joined, reached: joined, copy: null });
     }
   }
 }

@@ -8,6 +8,8 @@ export interface Push {
   readonly rows: readonly Entry[];
   readonly start: Snapshot;
   readonly end: Snapshot;
+  /** Whether rows are held back. */
+  readonly partial: boolean;
   readonly seen: Seen;
 }
 
@@ -121,7 +123,7 @@ export class MeshLink {
       this.from.present,
       held.map(({ xid }) => xid),
     );
-    const push = { rows, start: this.#position!.snapshot, end, seen };
+    const push = { rows, start: this.#position!.snapshot, end, partial: held.length > 0, seen };
     this.world.sent(rows.length);
     this.#exchange(
       'push',

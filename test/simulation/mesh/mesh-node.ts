@@ -53,7 +53,7 @@ export class MeshSimulationNode {
   get seen(): Seen {
     // Of those that never write there is nothing to tell but bytes, which are not counted here.
     const writers = [...this.#positions].filter(([node]) => this.world.writes(node));
-    const read = writers.map(([node, { snapshot }]): [string, Snapshot] => [feedName(node, epoch), snapshot]);
+    const read = writers.map(([node, { complete }]): [string, Snapshot] => [feedName(node, epoch), complete]);
     return joinSeen(this.#seen, Object.fromEntries(read));
   }
 
@@ -66,7 +66,7 @@ export class MeshSimulationNode {
   }
 
   positionOf(reader: MeshSimulationNode): Position {
-    const begun = { epoch, tables, snapshot: beginning, reached: beginning, copy: null };
+    const begun = { epoch, tables, snapshot: beginning, complete: beginning, reached: beginning, copy: null };
     return reader.#positions.get(this.id) ?? begun;
   }
 
@@ -78,8 +78,8 @@ export class MeshSimulationNode {
   }
 
   /** Merges a window of another's feed; null when it does not connect. */
-  receive(from: string, { rows, start, end, seen }: Push): PushResult | null {
-    const step = { kind: 'window', tables, from: start, to: end } as const;
+  receive(from: string, { rows, start, end, partial, seen }: Push): PushResult | null {
+    const step = { kind: 'window', tables, from: start, to: end, partial } as const;
     const position = advance(this.world.node(from).positionOf(this), epoch, step);
     if (position === null) return null;
     const xid = this.#nextXid++;

@@ -322,7 +322,7 @@ export class MergeTransaction {
     }
     if (before?.epoch !== epoch) return 'next';
     const isLate =
-      tables.every((name) => before.tables.includes(name)) && includes(before.snapshot, parseSnapshot(to)!);
+      tables.every((name) => before.tables.includes(name)) && includes(before.complete, parseSnapshot(to)!);
     return isLate ? 'late' : 'next';
   }
 

@@ -27,7 +27,7 @@ export function follows(position: Position | null, epoch: string, table: string)
 export async function hasRead(store: Store, peer: Standing, table: string, since: Snapshot): Promise<boolean> {
   const request = nextRequest(peer.position, store.identity.epoch, [table], 'copy');
   if (request?.kind !== 'window') return false;
-  if (includes(request.from, since)) return true;
+  if (includes(peer.position!.complete, since)) return true;
   try {
     return await lacksNothing(store, await readerOf(store, peer, peer.epoch), request);
   } catch (error) {
