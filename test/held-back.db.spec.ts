@@ -1,6 +1,7 @@
 /**
  * Windows that have rows of transactions which their end does not show: of some of a transaction's rows that others are expected to
- * bring, or of rows that come alone, to repair them. Nobody may take them to be where only that end has been reached.
+ * bring, or of rows that come alone, to repair them. Nobody may take them to be where only that end has been reached. And windows of which
+ * the end shows transactions whose rows have been written since, and are still to come.
  */
 import { feedName, type FeedRequest, includes, nextRequest } from '@pgmesh/core';
 import type { Later, OutgoingWindow, Store } from '@pgmesh/sync';
@@ -40,15 +41,15 @@ const inPostgres = async (id: string): Promise<Node> => {
 };
 
 /** What `to` would be sent by `from` next. */
-async function offered(from: Node, to: Node, later: Later | null = null): Promise<OutgoingWindow> {
+async function offered(from: Node, to: Node, later: Later | null = null, limit = 1_000): Promise<OutgoingWindow> {
   const [{ nodeId, epoch }, { inbox, identity }] = [from.store.identity, to.store];
   const request: FeedRequest = nextRequest(await inbox.position(nodeId), epoch, tables, null)!;
   const told = { nodeId: identity.nodeId, knowledge: await inbox.knowledge(), seen: await inbox.seen(), links: [] };
-  return openFor(from.store, await readerOf(from.store, told, identity.epoch), request, 1_000, later);
+  return openFor(from.store, await readerOf(from.store, told, identity.epoch), request, limit, later);
 }
 
-async function give(from: Node, to: Node, later: Later | null = null): Promise<number> {
-  const window = await offered(from, to, later);
+async function give(from: Node, to: Node, later: Later | null = null, limit?: number): Promise<number> {
+  const window = await offered(from, to, later, limit);
   const applied = await to.store.inbox.apply(window.frames());
   if (applied.outcome !== 'applied') throw new Error('The window does not connect');
   return applied.rows;
@@ -93,6 +94,66 @@ describe.each([
     expect(await last.keys()).toEqual(['1']);
     expect(await give(sender, last)).toBe(1);
     expect(await last.keys()).toEqual(['1', '2']);
+  });
+
+  it('a row that its source has written again behind a cut is brought by others to who stands there', async () => {
+    await using one = await start('one');
+    await using two = await start('two');
+    await using other = await start('other');
+    await using last = await start('last');
+    for (const [from, to] of [
+      [one, two],
+      [two, one],
+      [one, other],
+      [one, last],
+      [other, last],
+    ] as const)
+      await give(from, to);
+
+    await one.write('1');
+    await give(one, other);
+    for (const key of ['2', '3', '4', '5']) await one.write(key);
+    await two.write('1');
+    // Two versions now, in a transaction of its own.
+    await give(two, one);
+    const before = await last.store.inbox.knowledge();
+    await give(one, last, null, 2);
+    expect(await last.keys()).not.toContain('1');
+    const { snapshot, complete } = (await last.store.inbox.position('one'))!;
+    expect(includes(snapshot, (await other.store.inbox.position('one'))!.snapshot)).toBe(true);
+    expect(complete).toEqual(before.one!.cursor.snapshot);
+    expect((await last.store.inbox.knowledge()).one!.cursor).toEqual(before.one!.cursor);
+
+    // Its source is gone.
+    await give(other, last);
+    expect(await last.keys()).toContain('1');
+  });
+
+  it('who was left rows to get from others claims nothing of what else the sender had', async () => {
+    await using one = await start('one');
+    await using two = await start('two');
+    await using sender = await start('sender');
+    await using last = await start('last');
+    for (const [from, to] of [
+      [one, sender],
+      [two, sender],
+      [one, last],
+      [sender, last],
+    ] as const)
+      await give(from, to);
+    const before = await last.store.inbox.knowledge();
+    await one.write('1');
+    await give(one, sender);
+    await sender.write('2');
+    expect(await give(sender, last, { nodes: [], origins: [originOf(one)], from: 0n })).toBe(1);
+    expect(await last.store.inbox.knowledge()).toMatchObject({
+      sender: { cursor: before.sender!.cursor },
+      one: { cursor: before.one!.cursor },
+    });
+    expect(await give(sender, last)).toBe(1);
+    const { one: ofOne, sender: ofSender } = await last.store.inbox.knowledge();
+    expect(ofOne!.cursor).not.toEqual(before.one!.cursor);
+    expect(ofSender!.cursor).not.toEqual(before.sender!.cursor);
   });
 
   it('a row that came alone is passed on to who has not read so far', async () => {

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { protocolVersion } from '@pgmesh/wire';
 import { BootstrapProcess } from '../support/bootstrap-process';
 import { TEMPORARY } from '../support/database';
 import { DnsServer } from '../support/dns-server';
@@ -18,7 +19,6 @@ const standing = async (node: LiveNode) => {
   return bootstrap;
 };
 const nobody = (node_id: string, room = 'default') => ({ node_id, room, instance: 'by hand' });
-const protocol = 1;
 
 it('three nodes that know a bootstrap node alone become a mesh, which goes on when that is killed; the register outlasts it', async () => {
   await using bootstrap = await BootstrapProcess.start({ P2P_BOOTSTRAP_LEASE: '60s' });
@@ -35,7 +35,7 @@ it('three nodes that know a bootstrap node alone become a mesh, which goes on wh
   });
   for (const peer of await c.peers()) expect(peer.sources).toEqual(['bootstrap']);
   // Nobody renews for this one: after the restart it can only be known from the disk.
-  await bootstrap.send('reg', { ...nobody('witness'), protocol, urls: ['http://127.0.0.1:9'] });
+  await bootstrap.send('reg', { ...nobody('witness'), protocol: protocolVersion, urls: ['http://127.0.0.1:9'] });
 
   await bootstrap.kill();
   await write(a, 10);
@@ -54,7 +54,7 @@ it('three nodes that know a bootstrap node alone become a mesh, which goes on wh
 
 it('a node that was killed is introduced for a lease, and no longer', async () => {
   await using bootstrap = await BootstrapProcess.start({ P2P_BOOTSTRAP_LEASE: '2s' });
-  await bootstrap.send('reg', { ...nobody('killed'), protocol, urls: ['http://127.0.0.1:9'] });
+  await bootstrap.send('reg', { ...nobody('killed'), protocol: protocolVersion, urls: ['http://127.0.0.1:9'] });
   await bootstrap.send('join', nobody('killed'));
   await using a = await LiveNode.start('a', schema, found(bootstrap.url));
   await eventually('it has been introduced', async () =>

@@ -38,7 +38,7 @@ export interface NodeState {
 }
 
 /** Where a sibling was made, not all know. */
-const siblings = `(SELECT jsonb_agg(s - 'made') FROM jsonb_array_elements(m.siblings) AS s)`;
+const siblings = `(SELECT jsonb_agg(s.value - 'made') FROM jsonb_array_elements(m.siblings) AS s)`;
 
 export async function readState({ db, store }: Site, schema: Schema): Promise<NodeState> {
   const queries = schema.tables.map((table, place) => {

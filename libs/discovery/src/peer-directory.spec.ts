@@ -60,7 +60,8 @@ describe('the directory of peers', () => {
     const { peers, events } = await directory({ sources: [mdns, dns] });
     mdns.found({ url: A, nodeId: 'a', source: 'mdns' });
     dns.found({ url: A, source: 'dns' });
-    expect(peers.list()).toEqual([{ id: 'a', nodeId: 'a', url: A, urls: [A], sources: ['dns', 'mdns'] }]);
+    const both = { id: 'a', nodeId: 'a', url: A, urls: [A], sources: ['dns', 'mdns'], byHand: false };
+    expect(peers.list()).toEqual([both]);
     mdns.lost({ url: A, source: 'mdns' });
     expect(peers.list()).toMatchObject([{ urls: [A], sources: ['dns'] }]);
     dns.lost({ url: A, source: 'dns' });
