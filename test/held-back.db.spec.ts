@@ -34,7 +34,7 @@ const inPostgres = async (id: string): Promise<Node> => {
   const node = await storeNode(id, schema);
   return {
     store: node.store,
-    write: (key) => node.sql(`INSERT INTO items VALUES ($1, 'x')`, [key]),
+    write: (key) => node.sql(`INSERT INTO items VALUES ($1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'again'`, [key]),
     keys: async () => (await node.sql<{ id: string }>('SELECT id FROM items ORDER BY id')).map(({ id }) => id),
     [Symbol.asyncDispose]: () => node[Symbol.asyncDispose](),
   };
@@ -154,6 +154,29 @@ describe.each([
     const { one: ofOne, sender: ofSender } = await last.store.inbox.knowledge();
     expect(ofOne!.cursor).not.toEqual(before.one!.cursor);
     expect(ofSender!.cursor).not.toEqual(before.sender!.cursor);
+  });
+
+  it('of a version that is to come under another that covers it nothing counts as seen', async () => {
+    await using one = await start('one');
+    await using two = await start('two');
+    await using sender = await start('sender');
+    await using other = await start('other');
+    await using last = await start('last');
+    for (const from of [one, two]) for (const to of [sender, other, last]) await give(from, to);
+    await give(one, two);
+    for (const [from, to] of [
+      [sender, last],
+      [other, last],
+    ] as const)
+      await give(from, to);
+    await one.write('1');
+    for (const to of [two, sender, other]) await give(one, to);
+    await two.write('1');
+    await give(two, sender);
+    expect(await give(sender, last, { nodes: [], origins: [originOf(two)], from: 0n })).toBe(0);
+    // Whoever wrote over it is gone, and so is who has that.
+    await give(other, last);
+    expect(await last.keys()).toEqual(['1']);
   });
 
   it('a row that came alone is passed on to who has not read so far', async () => {

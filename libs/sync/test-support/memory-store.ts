@@ -370,11 +370,12 @@ export class MemoryStore implements Store {
     };
     const originsOf = (found: FoundRow[]): string[] =>
       found.flatMap(({ row }) => row.state.map(({ origin }) => origin));
+    const covered = held.flatMap(({ row }) => row.state.flatMap(({ past }) => Object.keys(past)));
     return {
       head,
       rows,
       held: held.length > 0,
-      origins: originsOf(held),
+      origins: [...originsOf(held), ...covered],
       overdue: [...new Set(originsOf(waiting.filter(isDue)))],
     };
   }

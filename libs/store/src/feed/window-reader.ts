@@ -115,7 +115,7 @@ export async function probe(
 export interface Held {
   /** The transactions in which it came here. */
   readonly transactions: readonly bigint[];
-  /** Of which origins it is; null where some row is of several. */
+  /** Of which origins it is, and those whose versions it covers: they are still to come with it. Null where some row is of several. */
   readonly origins: readonly string[] | null;
   /** Origins of rows that were held back before, and are not any more. */
   readonly overdue: readonly string[];
@@ -134,11 +134,12 @@ export async function findHeld(
 ): Promise<Held | null> {
   const { later } = leftOut;
   if (later === null || shapes.length === 0) return nothingHeld;
-  const columns = 'v.xid, CASE WHEN v.siblings IS NULL THEN v.origin END AS origin';
+  // A row's own origin first.
+  const columns = `v.xid, CASE WHEN v.siblings IS NULL THEN v.origin || ARRAY(SELECT k FROM jsonb_object_keys(v.past) AS k ORDER BY k) END AS origins`;
   const found = shapes.map((shape) => windowCondition(shape, columns, { ...bound, expected: true }));
-  const { rows } = await client.query<{ xid: string; origin: string | null }>(
+  const { rows } = await client.query<{ xid: string; origins: string[] | null }>(
     prepared(
-      `SELECT DISTINCT q.xid::text AS xid, q.origin FROM (${found.join(' UNION ALL ')}) AS q LIMIT ${mostHeld + 1}`,
+      `SELECT DISTINCT q.xid::text AS xid, q.origins FROM (${found.join(' UNION ALL ')}) AS q LIMIT ${mostHeld + 1}`,
       // How long it was waited for is judged below, of each.
       [String(from.xmax), String(noXid), from.xip.map(String), ...leftOutValues(leftOut).slice(0, -1)],
     ),
@@ -146,12 +147,13 @@ export async function findHeld(
   if (rows.length > mostHeld) return null;
   const isHeld = ({ xid }: { xid: string }) => BigInt(xid) >= later.from;
   const held = rows.filter(isHeld);
-  const origins = [...new Set(held.map(({ origin }) => origin))];
-  const overdue = rows.filter((row) => !isHeld(row)).map(({ origin }) => origin);
+  const overdue = rows.filter((row) => !isHeld(row)).flatMap(({ origins }) => origins?.[0] ?? []);
   return {
     transactions: [...new Set(held.map(({ xid }) => BigInt(xid)))],
-    origins: origins.every((origin) => origin !== null) ? origins : null,
-    overdue: [...new Set(overdue)].filter((origin) => origin !== null),
+    origins: held.every(({ origins }) => origins !== null)
+      ? [...new Set(held.flatMap(({ origins }) => origins!))]
+      : null,
+    overdue: [...new Set(overdue)],
   };
 }
 
