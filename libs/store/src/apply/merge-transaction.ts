@@ -312,9 +312,9 @@ export class MergeTransaction {
     return this.head.kind === 'window' && this.head.to === formatSnapshot(beginning);
   }
 
-  /** A window that lies within what we have come past was repeated, or overtaken. */
+  /** A window of which every row lies within what we have come past was repeated, or overtaken. Its end alone does not tell: rows of what is held back lie beyond. */
   private courseOf(table: string): Course {
-    const { kind, epoch, to, tables, guards } = this.head;
+    const { kind, epoch, to, reached = to, tables, guards } = this.head;
     const { before } = this;
     if (kind === 'copy') return 'next';
     if (this.isAlone) {
@@ -322,7 +322,7 @@ export class MergeTransaction {
     }
     if (before?.epoch !== epoch) return 'next';
     const isLate =
-      tables.every((name) => before.tables.includes(name)) && includes(before.complete, parseSnapshot(to)!);
+      tables.every((name) => before.tables.includes(name)) && includes(before.complete, parseSnapshot(reached)!);
     return isLate ? 'late' : 'next';
   }
 
