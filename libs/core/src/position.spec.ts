@@ -1,5 +1,13 @@
 import * as fc from 'fast-check';
-import { advance, type CopyPoint, type FeedRequest, nextRequest, type Position, type Step } from './position';
+import {
+  advance,
+  type CopyPoint,
+  type FeedRequest,
+  nextRequest,
+  type Position,
+  type Step,
+  withoutRows,
+} from './position';
 import { cutSnapshot, includes, shows, type Snapshot } from './snapshot';
 
 const epoch = 'e1';
@@ -341,4 +349,14 @@ describe('A reader of a feed', () => {
       copy: null,
     });
   });
+});
+
+it('a step without rows adds nothing to what has been reached, unless it is of an incarnation of which rows may be here', () => {
+  const at = (xmax: bigint): Snapshot => ({ xmax, xip: [] });
+  const piece: Step = { kind: 'copy', tables: ['a'], at: null, to: at(9n), next: null };
+  const reachedBy = (before: Position | null) => withoutRows(before, advance(before, epoch, piece)!).reached;
+  const other = { tables: ['a'], snapshot: at(5n), complete: at(5n), reached: at(3n), copy: null };
+  expect(reachedBy(null)).toEqual(at(0n));
+  expect(reachedBy({ ...other, tables: ['b'], epoch })).toEqual(at(3n));
+  expect(reachedBy({ ...other, epoch: 'e2' })).toEqual(at(9n));
 });

@@ -134,9 +134,10 @@ export function advance(position: Position | null, epoch: string, step: Step): P
   return next && { ...next, reached: joinSnapshots(current.reached, reached) };
 }
 
-/** The position after a step that had no row. */
+/** The position after a step that had no row. Of an incarnation that we have come back to rows may be here from before we heard of another. */
 export function withoutRows(before: Position | null, after: Position): Position {
-  return { ...after, reached: before?.epoch === after.epoch ? before.reached : beginning };
+  if (before === null) return { ...after, reached: beginning };
+  return before.epoch === after.epoch ? { ...after, reached: before.reached } : after;
 }
 
 function afterWindow(position: Position, step: Step & { kind: 'window' }): Position | null {
