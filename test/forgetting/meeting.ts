@@ -39,7 +39,7 @@ async function ask(from: StoreNode, to: StoreNode, last: Kind | null): Promise<O
 }
 
 /** Reads to the end of what there is. */
-async function read(from: StoreNode, to: StoreNode): Promise<void> {
+export async function read(from: StoreNode, to: StoreNode): Promise<void> {
   let last: Kind | null = null;
   for (let asked = 0; asked < 1_000; asked++) {
     const outcome = await ask(from, to, last);
