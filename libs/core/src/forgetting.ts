@@ -11,12 +11,17 @@ export interface Side {
 /**
  * The join of two states of a row where tombstones have been forgotten (docs/members.md): a version that the other side has come past, and that
  * it neither has nor covers, was deleted there. Where neither has come past the other it is `mergeStates`.
+ *
+ * A side that has nothing of the row takes deletions that it has forgotten along with a row that is new to it: who has them beside it
+ * never hears that they were left out, once others have told it how far that side has come.
  */
 export function mergeSides(ours: Side, theirs: Side): RowState {
   return mergeStates(remaining(ours, theirs.state), remaining(theirs, ours.state));
 }
 
 function remaining({ state, passed }: Side, other: RowState): RowState {
+  const isNew = other.length === 0 && state.some((version) => !version.deleted && !passed(version));
+  if (isNew) return state.filter((version) => version.deleted || !passed(version));
   const isThere = (version: RowVersion) => other.some((one) => sameVersion(one, version) || covers(one, version));
   return state.filter((version) => isThere(version) || !passed(version));
 }

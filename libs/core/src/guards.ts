@@ -1,5 +1,5 @@
 import { knows, type Knowledge } from './knowledge';
-import { includes, joinSnapshots, type Snapshot } from './snapshot';
+import { includes, joinSnapshots, sameSnapshot, type Snapshot } from './snapshot';
 
 /** A place in a feed. */
 export interface Mark {
@@ -35,10 +35,20 @@ export function raised(guards: Guards, self: Omit<Mark, 'snapshot'>, horizon: Sn
 
 /** Guards of a source, taken over when a copy of its table begins. */
 export function takenOver(ours: Guards, theirs: Guards, self: Omit<Mark, 'snapshot'>): Guards {
-  const known = new Set(ours.map(nameOf));
   // One that was taken over from us is ours already.
   const others = theirs.filter((guard) => !guard.some((mark) => isOf(mark, self)));
-  return [...ours, ...others.filter((guard) => !known.has(nameOf(guard)))];
+  // One that we took over before has our mark besides.
+  const isKnown = (guard: Guard) =>
+    ours.some((one) => guard.every((mark) => one.some((other) => sameMark(mark, other))));
+  return [...ours, ...others.filter((guard) => !isKnown(guard))];
+}
+
+/**
+ * Where our feed has begun anew all that is here is news in it, in a transaction that `begun` shows: whoever has come to there has
+ * everything, whatever of our marks it had come past before.
+ */
+export function begunAnew(guards: Guards, former: Omit<Mark, 'snapshot'>, begun: Mark): Guards {
+  return guards.map((marks) => marks.map((mark) => (isOf(mark, former) ? begun : mark)));
 }
 
 /** The same at the end of a copy, after which who reads on from us has everything: `end` is a mark of ours. */
@@ -50,6 +60,6 @@ function isOf(mark: Mark, { node, epoch }: Omit<Mark, 'snapshot'>): boolean {
   return mark.node === node && mark.epoch === epoch;
 }
 
-function nameOf(guard: Guard): string {
-  return JSON.stringify(guard, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+function sameMark(a: Mark, b: Mark): boolean {
+  return isOf(a, b) && sameSnapshot(a.snapshot, b.snapshot);
 }

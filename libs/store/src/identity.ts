@@ -2,6 +2,7 @@ import { drawIncarnation, incarnationsAtOnce } from '@pgmesh/core';
 import { randomInt } from 'node:crypto';
 import type { Pool, PoolClient } from 'pg';
 import { inTransaction } from './database';
+import { guardAnew } from './forgetting/guards';
 
 /** Who this node is: its id, and the incarnation of its database, which is the epoch of its feed. */
 export interface NodeIdentity {
@@ -42,7 +43,10 @@ export async function establishIdentity(pool: Pool, nodeId: string, priority: nu
     }
     const incarnation = known?.same_database ? known.incarnation : newIncarnation(known?.incarnation ?? null);
     if (!known?.same_database || known.priority !== priority) await save(client, nodeId, incarnation, priority);
-    if (known && !known.same_database) await restampPositions(client, `${nodeId}~${known.incarnation}`);
+    if (known && !known.same_database) {
+      await restampPositions(client, `${nodeId}~${known.incarnation}`);
+      await guardAnew(client, { node: nodeId, epoch: known.incarnation }, { node: nodeId, epoch: incarnation });
+    }
     return { nodeId, epoch: incarnation, origin: `${nodeId}~${incarnation}`, priority };
   });
 }

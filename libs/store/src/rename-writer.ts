@@ -1,5 +1,7 @@
+import { feedName } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { inTransaction, openPool, type Queryable } from './database';
+import { guardAnew } from './forgetting/guards';
 import { newIncarnation } from './identity';
 
 export interface RenameOptions {
@@ -29,12 +31,14 @@ export async function renameWriter({ url, since, nodeId }: RenameOptions): Promi
     return await inTransaction(pool, 'BEGIN', async (client) => {
       await client.query(`SET LOCAL lock_timeout = '30s'`);
       await assertStopped(client);
-      const { before, after } = await renameNode(client, nodeId);
+      const { former, present } = await renameNode(client, nodeId);
+      const [before, after] = [feedName(former.node, former.epoch), feedName(present.node, present.epoch)];
       const fork = since.getTime() * 1000;
       let versions = 0;
       for (const { id, relation } of await trackedTables(client)) {
         // Whoever writes just now writes under the old name, or waits for the new one.
         await client.query(`LOCK TABLE ${relation} IN SHARE ROW EXCLUSIVE MODE`);
+        await keepPlaces(client, `p2p.meta_${id}`, before);
         versions += await renameVersions(client, `p2p.meta_${id}`, before, after, fork);
         await client.query('UPDATE p2p.parked SET origin = $2 WHERE table_id = $4 AND origin = $1 AND stamp > $3', [
           before,
@@ -45,6 +49,7 @@ export async function renameWriter({ url, since, nodeId }: RenameOptions): Promi
         await renameHistory(client, `p2p.history_${id}`, before, after, fork);
         await renameCapture(client, id, before, after);
       }
+      await guardAnew(client, former, present);
       return { before, after, versions };
     });
   } finally {
@@ -62,17 +67,22 @@ async function assertStopped(db: Queryable): Promise<void> {
     throw new Error(`The node of this database runs (its connection has pid ${rows[0].pid}). Stop it first.`);
 }
 
-async function renameNode(db: Queryable, nodeId: string | undefined): Promise<{ before: string; after: string }> {
+interface Writer {
+  readonly node: string;
+  readonly epoch: string;
+}
+
+async function renameNode(db: Queryable, nodeId: string | undefined): Promise<{ former: Writer; present: Writer }> {
   await db.query('LOCK TABLE p2p.node IN SHARE ROW EXCLUSIVE MODE');
-  const { rows: known } = await db.query<{ origin: string; incarnation: string }>(
-    `SELECT node_id || '~' || incarnation AS origin, incarnation FROM p2p.node`,
+  const named = 'node_id AS node, incarnation AS epoch';
+  const { rows: known } = await db.query<Writer>(`SELECT ${named} FROM p2p.node`);
+  const former = known[0];
+  if (!former) throw new Error('No node has ever been started on this database: nothing is to be renamed.');
+  const { rows } = await db.query<Writer>(
+    `UPDATE p2p.node SET node_id = coalesce($1, node_id), incarnation = $2 RETURNING ${named}`,
+    [nodeId ?? null, newIncarnation(former.epoch)],
   );
-  if (!known[0]) throw new Error('No node has ever been started on this database: nothing is to be renamed.');
-  const { rows } = await db.query<{ origin: string }>(
-    `UPDATE p2p.node SET node_id = coalesce($1, node_id), incarnation = $2 RETURNING node_id || '~' || incarnation AS origin`,
-    [nodeId ?? null, newIncarnation(known[0].incarnation)],
-  );
-  return { before: known[0].origin, after: rows[0]!.origin };
+  return { former, present: rows[0]! };
 }
 
 async function trackedTables(db: Queryable): Promise<{ id: number; relation: string }[]> {
@@ -98,7 +108,12 @@ function fieldsRenamed(of: string): string {
     FROM jsonb_each(CASE jsonb_typeof(${of}) WHEN 'object' THEN ${of} END) AS f)`;
 }
 
-/** A version of the old name from after the fork, whether it stands or is a sibling. Of our own past nothing need be told. */
+/** What was written here was made in the feed of the old name: others may have come past it, and forgotten that it was deleted since. */
+async function keepPlaces(client: PoolClient, meta: string, before: string): Promise<void> {
+  await client.query(`UPDATE ${meta} SET made_in = $1, made_xid = xid WHERE made_xid IS NULL`, [before]);
+}
+
+/** A version of the old name from after the fork, whether it stands or is a sibling. Of our own past nothing need be told. It was made in the new feed, just now. */
 async function renameVersions(
   client: PoolClient,
   meta: string,
@@ -113,10 +128,11 @@ async function renameVersions(
        fields = CASE WHEN m.origin = $1 AND m.stamp > $3 OR EXISTS (SELECT FROM jsonb_array_elements(m.siblings) AS s
          WHERE s ->> 'origin' = m.origin AND (s ->> 'stamp')::int8 = m.stamp) THEN ${fieldsRenamed('m.fields')} ELSE m.fields END,
        siblings = (SELECT jsonb_agg(CASE WHEN s ->> 'origin' = $1 AND (s ->> 'stamp')::int8 > $3
-         THEN s || jsonb_build_object('origin', $2::text, 'past', ${past(`(s -> 'past')`)})
+         THEN s || jsonb_build_object('origin', $2::text, 'past', ${past(`(s -> 'past')`)}, 'made', jsonb_build_array($2::text, pg_current_xact_id()::text))
            || CASE jsonb_typeof(s -> 'fields') WHEN 'object' THEN jsonb_build_object('fields', ${fieldsRenamed(`(s -> 'fields')`)}) ELSE '{}' END
          ELSE s END) FROM jsonb_array_elements(m.siblings) AS s),
-       via = NULL, made_in = NULL, made_xid = NULL, xid = pg_current_xact_id()
+       made_in = CASE WHEN m.origin = $1 AND m.stamp > $3 THEN NULL ELSE coalesce(m.made_in, m.via) END,
+       made_xid = CASE WHEN m.origin = $1 AND m.stamp > $3 THEN NULL ELSE m.made_xid END, via = NULL, xid = pg_current_xact_id()
      WHERE m.origin = $1 AND m.stamp > $3
        OR m.siblings IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(m.siblings) AS s WHERE s ->> 'origin' = $1 AND (s ->> 'stamp')::int8 > $3)`,
     [before, after, fork],

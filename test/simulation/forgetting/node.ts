@@ -161,11 +161,10 @@ export class ForgettingNode {
     if (this.#backup === null) return false;
     this.#durable = this.#backup;
     this.#open = null;
+    const former = { node: this.name, epoch: this.epoch };
     this.#incarnation++;
-    // Our marks go on in the feed that we begin.
-    const guards = this.guards.map((marks) =>
-      marks.map((mark) => (mark.node === this.name ? { ...mark, epoch: this.epoch } : mark)),
-    );
+    const begun = { node: this.name, epoch: this.epoch, snapshot: this.#present() };
+    const guards = this.core.begunAnew(this.guards, former, begun);
     this.#durable = { ...this.#durable, guards };
     return true;
   }

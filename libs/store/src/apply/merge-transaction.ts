@@ -146,7 +146,7 @@ export class MergeTransaction {
     this.positions = new Map(positions.map((row) => [row.node, toPosition(row)]));
     this.seenBefore = positions.find(({ node }) => node === this.head.node)?.seen ?? null;
     this.before = this.positions.get(this.head.node) ?? null;
-    this.guards = toGuards(guarded!.rows as unknown as GuardRow[], this.options);
+    this.guards = toGuards(guarded!.rows as unknown as GuardRow[]);
     if (this.head.kind === 'window') await this.assertNotBehind();
     this.after = positionAfter(this.before, this.head, this.anew());
     if (this.after === null) await this.client.query('ROLLBACK');

@@ -155,7 +155,7 @@ export class StageMerge {
       statements,
       options.via,
       options.judge,
-      { past: options.past(), feed: options.feed, origin: options.origin },
+      { past: options.past(), feed: options.feed, origin: options.origin, isGuarded: options.isGuarded() },
       () => new Collision(this),
     );
     if (resolved.crowd > 0) options.crowded({ table: stage.shape.name, versions: resolved.crowd });

@@ -118,9 +118,16 @@ export interface Forgetting {
   readonly feed: string;
   /** Under which we write. */
   readonly origin: string;
+  /** Whether something of the table was forgotten here. */
+  readonly isGuarded: boolean;
 }
 
-function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow, { past, feed, origin }: Forgetting): MergedRow {
+function mergeRow(
+  shape: TableShape,
+  judge: Judge,
+  row: ConcurrentRow,
+  { past, feed, origin, isGuarded }: Forgetting,
+): MergedRow {
   const arrived: KeptRow = {
     stamp: row.v1,
     origin: row.v2,
@@ -134,7 +141,10 @@ function mergeRow(shape: TableShape, judge: Judge, row: ConcurrentRow, { past, f
   };
   const [ours, theirs] = [stateOf({ ...row, made: madeOf(row, past) }), stateOf(arrived)];
   if (!theirs.every(soundFields)) throw impossibleFields(shape);
-  const { state, lost } = row.fresh ? { state: ours, lost: 0 } : join(ours, theirs, BigInt(row.xid), past, origin);
+  // Of a set that is new here some may have been deleted, and forgotten.
+  const known = row.fresh ? [] : ours;
+  const { state, lost } =
+    row.fresh && !isGuarded ? { state: ours, lost: 0 } : join(known, theirs, BigInt(row.xid), past, origin);
   return {
     key: row.key,
     state,

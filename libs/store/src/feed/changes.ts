@@ -115,7 +115,7 @@ async function assertKept(
   goesOn: boolean,
 ): Promise<void> {
   const { rows } = await client.query<GuardRow>(guardedTables);
-  const guards = toGuards(rows, identity).get(name);
+  const guards = toGuards(rows).get(name);
   if (!guards || !goesOn) return;
   const at = from.xmax === 0n && to ? to : from;
   const isKept = guards.every((marks) =>

@@ -234,7 +234,7 @@ export class PostgresFeed {
     { snapshot: present, guarded, ...known }: Present,
     options: Pick<Opening, 'leftOut' | 'limit' | 'reader'>,
   ): Opening {
-    return { client, shapes, present, guards: toGuards(guarded, this.identity), ...known, ...options };
+    return { client, shapes, present, guards: toGuards(guarded), ...known, ...options };
   }
 
   private head({ shapes, guards, knowledge, present }: Opening, { from, to, reached, ...rest }: Span): WindowFrame {

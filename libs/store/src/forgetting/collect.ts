@@ -59,7 +59,7 @@ export async function collect(pool: Pool, self: Self, shape: TableShape): Promis
       if (found.length === 0) return 0;
       await raiseStamps(client, Math.max(...found.map(({ stamp }) => stamp)));
       const { rows } = await client.query<GuardRow>(guardedTables);
-      const guards = toGuards(rows, self).get(shape.name) ?? [];
+      const guards = toGuards(rows).get(shape.name) ?? [];
       await client.query(writeGuards(shape.id, raised(guards, { node: self.nodeId, epoch: self.epoch }, snapshot)));
       await forgetRecords(
         client,
@@ -95,7 +95,7 @@ async function forgetRecords(client: Pick<Pool, 'query'>, shape: TableShape, pla
 /** What is kept, table by table. */
 export async function tombstones(pool: Pool, self: Self, shapes: readonly TableShape[]): Promise<Tombstones[]> {
   const { rows } = await pool.query<GuardRow>(guardedTables);
-  const guards = toGuards(rows, self);
+  const guards = toGuards(rows);
   return Promise.all(
     shapes.map(async (shape) => {
       const { heldUpBy } = await passing(pool, self, shape);

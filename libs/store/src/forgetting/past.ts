@@ -85,7 +85,7 @@ export class Past {
     });
   }
 
-  /** SQL: whether we have come past the version of a staged row `s`, sent by `sender`. */
+  /** SQL: whether we have come past all versions of a staged row `s`, sent by `sender`. One that we have not come past may lie among the siblings. */
   passedSql(sender: string): string {
     if (this.course === 'late') return 'true';
     const known = Object.entries(this.ours)
@@ -95,9 +95,13 @@ export class Past {
         xmax: String(cursor.snapshot.xmax),
         xip: cursor.snapshot.xip.map(String),
       }));
+    const isKnown = (feed: string, xid: string) =>
+      `EXISTS (SELECT FROM jsonb_to_recordset(${escapeLiteral(JSON.stringify(known))}) AS k (feed text, xmax int8, xip int8[])
+      WHERE k.feed = ${feed} AND ${xid} < k.xmax AND ${xid} <> ALL (k.xip))`;
     const isForgettable = this.course === 'compared' ? 's.v7 AND s.v6 IS NULL AND ' : '';
-    return `${isForgettable}EXISTS (SELECT FROM jsonb_to_recordset(${escapeLiteral(JSON.stringify(known))}) AS k (feed text, xmax int8, xip int8[])
-      WHERE k.feed = coalesce(s.v8, ${escapeLiteral(sender)}) AND s.v9 < k.xmax AND s.v9 <> ALL (k.xip))`;
+    return `${isForgettable}${isKnown(`coalesce(s.v8, ${escapeLiteral(sender)})`, 's.v9')}
+      AND NOT EXISTS (SELECT FROM jsonb_array_elements(s.v6) AS e WHERE NOT ((e ->> 'stamp')::int8 = s.v1 AND e ->> 'origin' = s.v2)
+        AND NOT ${isKnown(`e -> 'made' ->> 0`, `(e -> 'made' ->> 1)::int8`)})`;
   }
 }
 

@@ -1,0 +1,108 @@
+import { renameWriter } from '@pgmesh/store';
+import { backupOf, copyDatabase } from '../support/database';
+import { expectEqual, openStore, storeNode, type StoreNode } from '../support/store-node';
+import { startPulling } from '../traps/pulling';
+import { bodies, evictFrom, exchange, kept, meet, schema, table } from './meeting';
+
+/** Transactions by which the ids of the cluster that a dump was taken of lie ahead of those of the one that it is restored in. */
+const ahead = 1_000_000_000;
+
+it('trap 11: a dump that is restored in a new cluster, whose transaction ids are lower, is read from to the end', async () => {
+  await using a = await storeNode('a', schema);
+  const b = await storeNode('b', schema);
+  await using _ = b.db;
+  await a.sql(`INSERT INTO notes SELECT i, 'row' FROM generate_series(1, 6) AS i`);
+  await meet(a, b);
+  await b.sql('DELETE FROM notes WHERE id <= 2');
+  await meet(a, b);
+  await b.store.collect();
+  expect(await kept(b)).toBe(0);
+  await b.store.close();
+  await using restored = await backupOf(b.db);
+  // As they would be had the original cluster counted further.
+  const { meta } = b.store.find(table)!;
+  await restored.sql(`UPDATE ${meta} SET xid = (xid::text::int8 + ${ahead})::text::xid8`);
+  await restored.sql(
+    `UPDATE p2p.tracked_table SET guards = (SELECT jsonb_agg((SELECT jsonb_agg(m || jsonb_build_object('at', regexp_replace(m ->> 'at', '/.*', '/') ||
+       ((split_part(split_part(m ->> 'at', '/', 2), ':', 1))::int8 + ${ahead}) || ':')) FROM jsonb_array_elements(g) AS m)) FROM jsonb_array_elements(guards) AS g)
+     WHERE guards <> '[]'`,
+  );
+  const store = await openStore(restored, 'b');
+  try {
+    const back: StoreNode = { ...b, db: restored, store, sql: restored.sql.bind(restored) };
+    await back.sql(`INSERT INTO notes VALUES (9, 'after')`);
+    await meet(a, back);
+    for (const node of [a, back]) expect(await bodies(node)).toEqual(['3 row', '4 row', '5 row', '6 row', '9 after']);
+    await back.sql('DELETE FROM notes WHERE id = 3');
+    await meet(a, back);
+    expect(await store.collect()).toEqual({ [table]: 1 });
+    await meet(a, back);
+    await expectEqual(a, back);
+  } finally {
+    await store.close();
+  }
+});
+
+it('goes on where the source of a copy anew was set back in the midst of it, to before it had forgotten anything', async () => {
+  await using a = await storeNode('a', schema);
+  const b = await storeNode('b', schema);
+  await using _ = b.db;
+  await b.sql(`INSERT INTO notes SELECT i, 'row' FROM generate_series(1, 300) AS i`);
+  await meet(a, b);
+  await b.store.close();
+  await using restored = await backupOf(b.db);
+  const lived: StoreNode = { ...b, store: await openStore(b.db, 'b') };
+  await evictFrom(lived, a);
+  await lived.sql('DELETE FROM notes WHERE id % 3 = 0');
+  await lived.store.collect();
+  expect(await kept(lived)).toBe(0);
+  await a.store.inbox.copyAnew('b', [table]);
+  const pulling = await startPulling(lived, a, 20);
+  while (pulling.rows < 60) await new Promise((resolve) => setTimeout(resolve, 2));
+  await pulling.kill();
+  expect((await a.store.inbox.position('b'))!.copy).not.toBeNull();
+  await lived.store.close();
+
+  const store = await openStore(restored, 'b');
+  try {
+    const back: StoreNode = { ...b, db: restored, store, sql: restored.sql.bind(restored) };
+    await back.sql(`INSERT INTO notes VALUES (2000, 'after')`);
+    await a.sql(`INSERT INTO notes VALUES (2001, 'after')`);
+    await exchange(a, back);
+    await meet(a, back);
+    expect((await bodies(a)).slice(-2)).toEqual(['2000 after', '2001 after']);
+    await expectEqual(a, back);
+  } finally {
+    await store.close();
+  }
+});
+
+it('takes a database that was set back unnoticed, and was given a name of its own, without what was deleted meanwhile', async () => {
+  await using a = await storeNode('a', schema);
+  const b = await storeNode('b', schema);
+  await using _ = b.db;
+  await b.sql(`INSERT INTO notes SELECT i, 'of b' FROM generate_series(1, 4) AS i`);
+  await meet(a, b);
+  await b.store.close();
+  const since = new Date();
+  await using setBack = await copyDatabase(b.db);
+  const lived: StoreNode = { ...b, store: await openStore(b.db, 'b') };
+  await lived.sql('DELETE FROM notes WHERE id <= 2');
+  await meet(a, lived);
+  await a.store.collect();
+  expect(await kept(a)).toBe(0);
+  await lived.store.close();
+
+  await setBack.sql(`INSERT INTO notes VALUES (9, 'after'); UPDATE notes SET body = 'after' WHERE id = 4`);
+  await renameWriter({ url: setBack.url, since });
+  const store = await openStore(setBack, 'b');
+  try {
+    const back: StoreNode = { ...b, db: setBack, store, sql: setBack.sql.bind(setBack) };
+    await meet(a, back);
+    await meet(a, back);
+    for (const node of [a, back]) expect(await bodies(node)).toEqual(['3 of b', '4 after', '9 after']);
+    await expectEqual(a, back);
+  } finally {
+    await store.close();
+  }
+});
