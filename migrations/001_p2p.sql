@@ -22,6 +22,11 @@ CREATE TABLE p2p.node (
 );
 
 -- The tables that are shared. A table is known by its name to peers and by its oid here, so that a renamed table is noticed.
+-- The tables that were shared once, and are no more: what this node wrote in them may be gone here, while peers take it to have that.
+CREATE TABLE p2p.formerly_shared (
+  name text PRIMARY KEY COLLATE "C"
+);
+
 CREATE TABLE p2p.tracked_table (
   id          integer     PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
   relation    regclass    NOT NULL UNIQUE,

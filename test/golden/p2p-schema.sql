@@ -27,6 +27,10 @@ TABLE copy_notes
   matched boolean NOT NULL
   PRIMARY KEY (node, table_id)
 
+TABLE formerly_shared
+  name text NOT NULL
+  PRIMARY KEY (name)
+
 TABLE lease
   only_one boolean NOT NULL DEFAULT true
   holder text
@@ -188,6 +192,8 @@ CREATE INDEX conflict_updated_at_idx ON p2p.conflict USING btree (updated_at)
 CREATE INDEX copied_key_node_table_id_key_digest_idx ON p2p.copied_key USING btree (node, table_id, p2p.key_digest(key))
 
 CREATE UNIQUE INDEX copy_notes_pkey ON p2p.copy_notes USING btree (node, table_id)
+
+CREATE UNIQUE INDEX formerly_shared_pkey ON p2p.formerly_shared USING btree (name)
 
 CREATE UNIQUE INDEX lease_pkey ON p2p.lease USING btree (only_one)
 

@@ -23,10 +23,16 @@ interface NodeRow {
 /**
  * Reads, or at first makes, the identity of this database. A database that is found on another cluster, another timeline or
  * under another oid than it was written on was restored or copied: it goes on under a new incarnation, and its positions are
- * stamped anew (traps 10 and 11).
+ * stamped anew (traps 10 and 11). So does one that shares a table again: peers take a node to have what it wrote, and it need not have that any more.
+ * @param shared the names of the tables that it is to share
  * @throws Error when the database belongs to another node id
  */
-export async function establishIdentity(pool: Pool, nodeId: string, priority: number): Promise<NodeIdentity> {
+export async function establishIdentity(
+  pool: Pool,
+  nodeId: string,
+  priority: number,
+  shared: readonly string[],
+): Promise<NodeIdentity> {
   return inTransaction(pool, 'BEGIN', async (client) => {
     await client.query('LOCK TABLE p2p.node IN SHARE ROW EXCLUSIVE MODE');
     const { rows } = await client.query<NodeRow>(`
@@ -41,9 +47,11 @@ export async function establishIdentity(pool: Pool, nodeId: string, priority: nu
           `Start with NODE_ID=${known.node_id}, or run "pgmesh detach" on it first.`,
       );
     }
-    const incarnation = known?.same_database ? known.incarnation : newIncarnation(known?.incarnation ?? null);
-    if (!known?.same_database || known.priority !== priority) await save(client, nodeId, incarnation, priority);
-    if (known && !known.same_database) {
+    const again = await client.query('DELETE FROM p2p.formerly_shared WHERE name = ANY ($1) RETURNING name', [shared]);
+    const goesOn = known?.same_database === true && again.rows.length === 0;
+    const incarnation = goesOn ? known.incarnation : newIncarnation(known?.incarnation ?? null);
+    if (!goesOn || known.priority !== priority) await save(client, nodeId, incarnation, priority);
+    if (known && !goesOn) {
       await restampPositions(client, `${nodeId}~${known.incarnation}`);
       await guardAnew(client, { node: nodeId, epoch: known.incarnation }, { node: nodeId, epoch: incarnation });
     }

@@ -43,7 +43,7 @@ import { Shapes } from './shapes';
 import { PostgresSyncHistory } from './sync-history';
 import { type TableShape } from './table-shape';
 import { backfill, buryMissing } from './reconcile';
-import { track, untrack } from './tracking';
+import { forgetDropped, track, untrack } from './tracking';
 import { waits } from './users-write';
 
 export interface StoreOptions {
@@ -147,7 +147,9 @@ export class PostgresStore {
     for (const name of await migrate(pool)) options.onProgress?.(`migrated ${name}`);
     if (options.lease) connections.lease = await Lease.take(options.url, holder, options.lease);
     await dropStages(pool);
-    const identity = await establishIdentity(pool, options.nodeId, options.priority ?? 0);
+    await forgetDropped(pool);
+    const names = chosen.map(({ name }) => name);
+    const identity = await establishIdentity(pool, options.nodeId, options.priority ?? 0, names);
     const judge = new Judge(defaultRules, options.resolvers, options.resolverTimeout);
     const rulebook = new Rulebook(connections, options.rules ?? defaultRules, judge);
     await rulebook.open();

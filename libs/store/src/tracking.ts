@@ -85,7 +85,11 @@ async function forget(db: Queryable, id: number): Promise<void> {
   await db.query('DELETE FROM p2p.sweep WHERE table_id = $1', [id]);
   await db.query('DELETE FROM p2p.unversioned WHERE table_id = $1', [id]);
   await forgetRows(db, id);
-  await db.query('DELETE FROM p2p.tracked_table WHERE id = $1', [id]);
+  await db.query(
+    `WITH gone AS (DELETE FROM p2p.tracked_table WHERE id = $1 RETURNING name)
+     INSERT INTO p2p.formerly_shared SELECT name FROM gone ON CONFLICT DO NOTHING`,
+    [id],
+  );
 }
 
 /** Forgets the tables that were dropped. Returns their names. */
