@@ -1,8 +1,10 @@
+import { nextRequest } from '@pgmesh/core';
 import { renameWriter } from '@pgmesh/store';
+import { openFor, readerOf } from '../../libs/sync/src/offer';
 import { backupOf, copyDatabase } from '../support/database';
 import { expectEqual, openStore, storeNode, type StoreNode } from '../support/store-node';
 import { startPulling } from '../traps/pulling';
-import { bodies, evictFrom, exchange, kept, meet, schema, table } from './meeting';
+import { bodies, evictFrom, exchange, kept, meet, read, schema, table } from './meeting';
 
 /** Transactions by which the ids of the cluster that a dump was taken of lie ahead of those of the one that it is restored in. */
 const ahead = 1_000_000_000;
@@ -102,6 +104,48 @@ it('takes a database that was set back unnoticed, and was given a name of its ow
     await meet(a, back);
     for (const node of [a, back]) expect(await bodies(node)).toEqual(['3 of b', '4 after', '9 after']);
     await expectEqual(a, back);
+  } finally {
+    await store.close();
+  }
+});
+
+it('trap 11: what was written into a restored database before its node was started reaches who had come past those transactions', async () => {
+  const a = await storeNode('a', schema);
+  await using _ = a.db;
+  await using middle = await storeNode('middle', schema);
+  await using last = await storeNode('last', schema);
+  await a.sql(`INSERT INTO notes VALUES (1, 'row')`);
+  await meet(a, middle, last);
+  await a.store.keepUp();
+  await a.store.close();
+  await using restored = await backupOf(a.db);
+  // What the last one has read of the lost time: the same ids were given to other rows there.
+  await last.sql(
+    `UPDATE p2p.position SET (snapshot, complete) = (SELECT x, x FROM (SELECT (split_part(snapshot, ':', 1)::int8 + 1000000) || ':' AS x) AS ahead) WHERE node = 'a'`,
+  );
+  await restored.sql(`INSERT INTO notes VALUES (2, 'before the start')`);
+  const store = await openStore(restored, 'a');
+  try {
+    const back: StoreNode = { ...a, db: restored, store, sql: restored.sql.bind(restored) };
+    await read(back, middle);
+    const { nodeId, epoch } = middle.store.identity;
+    const request = nextRequest(await last.store.inbox.position(nodeId), epoch, [table], null)!;
+    const told = {
+      nodeId: 'last',
+      knowledge: await last.store.inbox.knowledge(),
+      seen: await last.store.inbox.seen(),
+      links: [],
+    };
+    const window = await openFor(
+      middle.store,
+      await readerOf(middle.store, told, last.store.identity.epoch),
+      request,
+      100,
+    );
+    await last.store.inbox.apply(window.frames());
+    expect(await bodies(last)).toEqual(['1 row', '2 before the start']);
+    await meet(back, middle, last);
+    await expectEqual(back, middle, last);
   } finally {
     await store.close();
   }

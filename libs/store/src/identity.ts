@@ -1,4 +1,4 @@
-import { drawIncarnation, incarnationsAtOnce } from '@pgmesh/core';
+import { beginning, drawIncarnation, incarnationsAtOnce, parseSnapshot } from '@pgmesh/core';
 import { randomInt } from 'node:crypto';
 import type { Pool, PoolClient } from 'pg';
 import { inTransaction } from './database';
@@ -75,14 +75,25 @@ async function save(client: PoolClient, nodeId: string, incarnation: string, pri
   );
 }
 
-/** Transaction ids of another cluster mean nothing here, and may lie ahead of ours: all rows take the present one, and remember in which feed they were made. */
+/**
+ * Transaction ids of another cluster mean nothing here, and may lie ahead of ours: all rows take the present one, and remember in which feed they were made.
+ * Of that only what a tick has noted can be said. What came later may have been written after the database was set back, before the node
+ * was started on it: under ids that were given before, and that peers have come past. It counts as made in the new feed.
+ */
 async function restampPositions(client: PoolClient, former: string): Promise<void> {
+  const { rows: ticks } = await client.query<{ snapshot: string }>(
+    'SELECT snapshot FROM p2p.tick ORDER BY at DESC LIMIT 1',
+  );
+  const { xmax, xip } = (ticks[0] && parseSnapshot(ticks[0].snapshot)) ?? beginning;
   const { rows } = await client.query<{ id: number }>('SELECT id FROM p2p.tracked_table');
   for (const { id } of rows) {
+    const isOwn = '(m.made_xid IS NULL OR m.made_in IS NULL AND m.via IS NULL)';
+    const at = 'coalesce(m.made_xid, m.xid)';
+    const isNoted = `(${at} < $2::xid8 AND ${at} <> ALL ($3::xid8[]))`;
     await client.query(
-      `UPDATE p2p.meta_${id} SET made_in = CASE WHEN made_xid IS NULL THEN $1 ELSE made_in END, made_xid = coalesce(made_xid, xid),
-         xid = pg_current_xact_id()`,
-      [former],
+      `UPDATE p2p.meta_${id} AS m SET made_in = CASE WHEN NOT ${isOwn} THEN m.made_in WHEN ${isNoted} THEN $1 END,
+         made_xid = CASE WHEN NOT ${isOwn} THEN m.made_xid WHEN ${isNoted} THEN ${at} END, xid = pg_current_xact_id()`,
+      [former, String(xmax), xip.map(String)],
     );
   }
   await client.query('DELETE FROM p2p.tick');

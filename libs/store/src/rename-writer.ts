@@ -110,7 +110,10 @@ function fieldsRenamed(of: string): string {
 
 /** What was written here was made in the feed of the old name: others may have come past it, and forgotten that it was deleted since. */
 async function keepPlaces(client: PoolClient, meta: string, before: string): Promise<void> {
-  await client.query(`UPDATE ${meta} SET made_in = $1, made_xid = xid WHERE made_xid IS NULL`, [before]);
+  await client.query(
+    `UPDATE ${meta} SET made_in = $1, made_xid = coalesce(made_xid, xid) WHERE made_xid IS NULL OR made_in IS NULL AND via IS NULL`,
+    [before],
+  );
 }
 
 /** A version of the old name from after the fork, whether it stands or is a sibling. Of our own past nothing need be told. It was made in the new feed, just now. */
