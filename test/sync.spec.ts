@@ -191,6 +191,42 @@ describe('a first copy', () => {
     expect([a, c].map(({ store }) => store.arrived.length)).toEqual([0, 300]);
   });
 
+  it('comes from the source that has the least to do, once those that are known have answered', async () => {
+    const full = new MemoryStore('a', tables);
+    for (let i = 0; i < 100; i += 1) full.write(tables[i % 2]!, String(i).padStart(4, '0'), 'x');
+    await using a = await TestNode.start(full, slow);
+    await using b = await TestNode.start(new MemoryStore('b', tables), slow);
+    fullMesh(a, b);
+    await converged(a, b);
+    // Somebody is in the midst of copying from a.
+    const { signal } = new AbortController();
+    const asked = {
+      ...{
+        protocol: protocolVersion,
+        node_id: 'reader',
+        epoch: 'e1',
+        tables: [...tables],
+        kind: 'copy',
+        from: null,
+        at: null,
+      },
+      ...{ limit: 10, wait: 0, knowledge: {}, links: [] },
+    };
+    const read = async () => (await a.mesh.exchange.window(asked, signal))?.close();
+    await read();
+    const timer = setInterval(() => void read(), 100);
+    try {
+      const times = { hold: 100, grace: 100, firstRetry: 20, wait: 1_000, gather: 3_000 };
+      await using c = await TestNode.start(new MemoryStore('c', tables), { ...slow, times });
+      c.peers.add(a.url);
+      c.peers.add(b.url);
+      await converged(a, b, c);
+      expect(c.store.arrived.map(({ from }) => from)).toEqual(Array.from({ length: 100 }, () => 'b'));
+    } finally {
+      clearInterval(timer);
+    }
+  });
+
   it('of three who start together comes from where the rows are', async () => {
     const full = new MemoryStore('a', tables);
     for (let i = 0; i < 300; i += 1) full.write(tables[i % 2]!, String(i).padStart(4, '0'), 'x');

@@ -1,4 +1,11 @@
-import { beginning, drawIncarnation, incarnationsAtOnce, parseSnapshot } from '@pgmesh/core';
+import {
+  beginning,
+  drawIncarnation,
+  incarnationsAtOnce,
+  joinSnapshots,
+  parseSnapshot,
+  type Snapshot,
+} from '@pgmesh/core';
 import { randomInt } from 'node:crypto';
 import type { Pool, PoolClient } from 'pg';
 import { inTransaction } from './database';
@@ -77,14 +84,11 @@ async function save(client: PoolClient, nodeId: string, incarnation: string, pri
 
 /**
  * Transaction ids of another cluster mean nothing here, and may lie ahead of ours: all rows take the present one, and remember in which feed they were made.
- * Of that only what a tick has noted can be said. What came later may have been written after the database was set back, before the node
+ * Of that only what a tick or a claim has noted can be said. What came later may have been written after the database was set back, before the node
  * was started on it: under ids that were given before, and that peers have come past. It counts as made in the new feed.
  */
 async function restampPositions(client: PoolClient, former: string): Promise<void> {
-  const { rows: ticks } = await client.query<{ snapshot: string }>(
-    'SELECT snapshot FROM p2p.tick ORDER BY at DESC LIMIT 1',
-  );
-  const { xmax, xip } = (ticks[0] && parseSnapshot(ticks[0].snapshot)) ?? beginning;
+  const { xmax, xip } = await noted(client, former);
   const { rows } = await client.query<{ id: number }>('SELECT id FROM p2p.tracked_table');
   for (const { id } of rows) {
     const isOwn = '(m.made_xid IS NULL OR m.made_in IS NULL AND m.via IS NULL)';
@@ -97,4 +101,14 @@ async function restampPositions(client: PoolClient, former: string): Promise<voi
     );
   }
   await client.query('DELETE FROM p2p.tick');
+}
+
+/** Up to where our feed had certainly come before the database was set back. */
+async function noted(client: PoolClient, former: string): Promise<Snapshot> {
+  const { rows } = await client.query<{ snapshot: string }>(
+    `(SELECT t.snapshot FROM p2p.tick AS t ORDER BY t.at DESC LIMIT 1)
+     UNION ALL SELECT m.snapshot FROM p2p.member AS m WHERE m.node_id || '~' || m.epoch = $1 AND m.snapshot IS NOT NULL`,
+    [former],
+  );
+  return rows.map(({ snapshot }) => parseSnapshot(snapshot)!).reduce(joinSnapshots, beginning);
 }

@@ -148,7 +148,7 @@ export function fullMesh(...nodes: readonly TestNode[]): void {
 
 /** Waits for a condition, at most a minute: the machine may be busy. */
 export async function eventually(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 150_000;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`Not in time: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
