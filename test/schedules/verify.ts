@@ -24,9 +24,9 @@ export async function fingerprint({ pool }: Site): Promise<string> {
   );
   const parts = tracked.flatMap(({ id, name }) => [
     sumOf(`SELECT t.* FROM ${name} AS t`),
-    // A tombstone that has been forgotten is as good as one that is still there, and where a sibling was made, not all know.
+    // Tombstones are all kept here (--collect off); where a sibling was made, not all know.
     sumOf(
-      `SELECT key1, stamp, origin, priority, past, fields, ${siblings('meta.siblings')} AS siblings, deleted FROM p2p.meta_${id} AS meta WHERE NOT deleted OR siblings IS NOT NULL`,
+      `SELECT key1, stamp, origin, priority, past, fields, ${siblings('meta.siblings')} AS siblings, deleted FROM p2p.meta_${id} AS meta`,
     ),
   ]);
   const parked = sumOf(`SELECT t.name, p.key FROM p2p.parked AS p JOIN p2p.tracked_table AS t ON t.id = p.table_id`);
@@ -65,8 +65,7 @@ export async function unaccounted(site: Site, acknowledged: readonly Acknowledge
 }
 
 function faultOf(write: Acknowledged, state: State | undefined): string | null {
-  // Only deletions are ever forgotten.
-  if (!state) return write.token === null ? null : 'is nowhere';
+  if (!state) return 'is nowhere';
   if (!state.versions.some((version) => covers(version, write))) return 'is not covered';
   const [shown] = state.versions;
   const stands = shown!.stamp === write.stamp && shown!.origin === write.origin && !state.parked;
