@@ -34,25 +34,30 @@ import { Yardstick } from './yardstick.mjs';
 const out = fileURLToPath(new URL('./out/', import.meta.url));
 
 /**
- * Each part starts servers of its own and leaves none.
+ * Each part starts servers of its own and leaves none. Who goes first changes from round to round: the first is slower
+ * on a machine that had been idle.
  * @param {import('./options.mjs').Options} options
  * @returns {{ name: string, measure: (run: Run) => Promise<void> }[]}
  */
 function plan({ only, rounds, systems: names, against }) {
   const before = against === undefined ? undefined : pgmeshOf(against);
   const systems = [before ?? native, pgmesh].filter((system) => system === before || names.includes(system.name));
-  const replication = { name: 'replication', measure: (/** @type {Run} */ run) => measureReplication(run, systems) };
-  const captured = [pgmesh, ...(before ? [before] : [])].map((system) => ({
-    name: `capture by ${system.name}`,
-    measure: (/** @type {Run} */ run) => measureCapture(run, system),
-  }));
-  const round = [
-    ...(only.some((line) => line !== 'capture' && line !== 'memory') ? [replication] : []),
-    ...(only.includes('capture') && names.includes('pgmesh') ? captured : []),
-  ];
+  const captured = names.includes('pgmesh') ? [pgmesh, ...(before ? [before] : [])] : [];
+  const round = (/** @type {number} */ number) => {
+    const inTurn = (/** @type {typeof systems} */ list) => (number % 2 === 0 ? list : list.toReversed());
+    const replication = { name: 'replication', measure: (run) => measureReplication(run, inTurn(systems)) };
+    const capture = inTurn(captured).map((system) => ({
+      name: `capture by ${system.name}`,
+      measure: (/** @type {Run} */ run) => measureCapture(run, system),
+    }));
+    return [
+      ...(only.some((line) => line !== 'capture' && line !== 'memory') ? [replication] : []),
+      ...(only.includes('capture') ? capture : []),
+    ];
+  };
   const memory =
     only.includes('memory') && names.includes('pgmesh') ? [{ name: 'memory', measure: measureMemory }] : [];
-  return [...Array.from({ length: rounds }, () => round).flat(), ...memory];
+  return [...Array.from({ length: rounds }, (_, number) => round(number)).flat(), ...memory];
 }
 
 /** @param {import('./options.mjs').Options} options @param {Teardown} teardown */

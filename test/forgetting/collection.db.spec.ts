@@ -1,5 +1,5 @@
 import { backupOf } from '../support/database';
-import { expectEqual, openStore, storeNode, type StoreNode } from '../support/store-node';
+import { expectEqual, opened, storeNode } from '../support/store-node';
 import { startPulling } from '../traps/pulling';
 import { bodies, evictFrom, kept, meet, rows, schema, table } from './meeting';
 
@@ -130,24 +130,19 @@ it('takes a database back that was restored from before the deletions, with what
   await meet(a, b);
   await b.store.close();
   await using restored = await backupOf(b.db);
-  const lived = { ...b, store: await openStore(b.db, 'b') };
+  const lived = await opened(b.db, 'b');
   await lived.sql('DELETE FROM notes WHERE id IN (1, 2, 7)');
   await meet(a, lived);
   await a.store.collect();
   expect(await kept(a)).toBe(0);
   await lived.store.close();
-  const store = await openStore(restored, 'b');
-  try {
-    const back: StoreNode = { ...b, db: restored, store, sql: restored.sql.bind(restored) };
-    expect(store.identity.epoch).not.toBe(lived.store.identity.epoch);
-    await back.sql(`INSERT INTO notes VALUES (9, 'after')`);
-    await meet(a, back);
-    await meet(a, back);
-    for (const node of [a, back]) {
-      expect(await bodies(node)).toEqual(['3 row', '4 row', '5 row', '6 row', '8 of b', '9 after']);
-    }
-  } finally {
-    await store.close();
+  await using back = await opened(restored, 'b');
+  expect(back.store.identity.epoch).not.toBe(lived.store.identity.epoch);
+  await back.sql(`INSERT INTO notes VALUES (9, 'after')`);
+  await meet(a, back);
+  await meet(a, back);
+  for (const node of [a, back]) {
+    expect(await bodies(node)).toEqual(['3 row', '4 row', '5 row', '6 row', '8 of b', '9 after']);
   }
 });
 

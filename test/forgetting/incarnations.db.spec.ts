@@ -2,7 +2,7 @@ import { nextRequest } from '@pgmesh/core';
 import { renameWriter } from '@pgmesh/store';
 import { openFor, readerOf } from '../../libs/sync/src/offer';
 import { backupOf, copyDatabase } from '../support/database';
-import { expectEqual, openStore, storeNode, type StoreNode } from '../support/store-node';
+import { expectEqual, opened, storeNode } from '../support/store-node';
 import { startPulling } from '../traps/pulling';
 import { bodies, evictFrom, exchange, kept, meet, read, schema, table } from './meeting';
 
@@ -29,20 +29,15 @@ it('trap 11: a dump that is restored in a new cluster, whose transaction ids are
        ((split_part(split_part(m ->> 'at', '/', 2), ':', 1))::int8 + ${ahead}) || ':')) FROM jsonb_array_elements(g) AS m)) FROM jsonb_array_elements(guards) AS g)
      WHERE guards <> '[]'`,
   );
-  const store = await openStore(restored, 'b');
-  try {
-    const back: StoreNode = { ...b, db: restored, store, sql: restored.sql.bind(restored) };
-    await back.sql(`INSERT INTO notes VALUES (9, 'after')`);
-    await meet(a, back);
-    for (const node of [a, back]) expect(await bodies(node)).toEqual(['3 row', '4 row', '5 row', '6 row', '9 after']);
-    await back.sql('DELETE FROM notes WHERE id = 3');
-    await meet(a, back);
-    expect(await store.collect()).toEqual({ [table]: 1 });
-    await meet(a, back);
-    await expectEqual(a, back);
-  } finally {
-    await store.close();
-  }
+  await using back = await opened(restored, 'b');
+  await back.sql(`INSERT INTO notes VALUES (9, 'after')`);
+  await meet(a, back);
+  for (const node of [a, back]) expect(await bodies(node)).toEqual(['3 row', '4 row', '5 row', '6 row', '9 after']);
+  await back.sql('DELETE FROM notes WHERE id = 3');
+  await meet(a, back);
+  expect(await back.store.collect()).toEqual({ [table]: 1 });
+  await meet(a, back);
+  await expectEqual(a, back);
 });
 
 it('goes on where the source of a copy anew was set back in the midst of it, to before it had forgotten anything', async () => {
@@ -53,7 +48,7 @@ it('goes on where the source of a copy anew was set back in the midst of it, to 
   await meet(a, b);
   await b.store.close();
   await using restored = await backupOf(b.db);
-  const lived: StoreNode = { ...b, store: await openStore(b.db, 'b') };
+  const lived = await opened(b.db, 'b');
   await evictFrom(lived, a);
   await lived.sql('DELETE FROM notes WHERE id % 3 = 0');
   await lived.store.collect();
@@ -65,18 +60,13 @@ it('goes on where the source of a copy anew was set back in the midst of it, to 
   expect((await a.store.inbox.position('b'))!.copy).not.toBeNull();
   await lived.store.close();
 
-  const store = await openStore(restored, 'b');
-  try {
-    const back: StoreNode = { ...b, db: restored, store, sql: restored.sql.bind(restored) };
-    await back.sql(`INSERT INTO notes VALUES (2000, 'after')`);
-    await a.sql(`INSERT INTO notes VALUES (2001, 'after')`);
-    await exchange(a, back);
-    await meet(a, back);
-    expect((await bodies(a)).slice(-2)).toEqual(['2000 after', '2001 after']);
-    await expectEqual(a, back);
-  } finally {
-    await store.close();
-  }
+  await using back = await opened(restored, 'b');
+  await back.sql(`INSERT INTO notes VALUES (2000, 'after')`);
+  await a.sql(`INSERT INTO notes VALUES (2001, 'after')`);
+  await exchange(a, back);
+  await meet(a, back);
+  expect((await bodies(a)).slice(-2)).toEqual(['2000 after', '2001 after']);
+  await expectEqual(a, back);
 });
 
 it('takes a database that was set back unnoticed, and was given a name of its own, without what was deleted meanwhile', async () => {
@@ -88,7 +78,7 @@ it('takes a database that was set back unnoticed, and was given a name of its ow
   await b.store.close();
   const since = new Date();
   await using setBack = await copyDatabase(b.db);
-  const lived: StoreNode = { ...b, store: await openStore(b.db, 'b') };
+  const lived = await opened(b.db, 'b');
   await lived.sql('DELETE FROM notes WHERE id <= 2');
   await meet(a, lived);
   await a.store.collect();
@@ -97,16 +87,11 @@ it('takes a database that was set back unnoticed, and was given a name of its ow
 
   await setBack.sql(`INSERT INTO notes VALUES (9, 'after'); UPDATE notes SET body = 'after' WHERE id = 4`);
   await renameWriter({ url: setBack.url, since });
-  const store = await openStore(setBack, 'b');
-  try {
-    const back: StoreNode = { ...b, db: setBack, store, sql: setBack.sql.bind(setBack) };
-    await meet(a, back);
-    await meet(a, back);
-    for (const node of [a, back]) expect(await bodies(node)).toEqual(['3 of b', '4 after', '9 after']);
-    await expectEqual(a, back);
-  } finally {
-    await store.close();
-  }
+  await using back = await opened(setBack, 'b');
+  await meet(a, back);
+  await meet(a, back);
+  for (const node of [a, back]) expect(await bodies(node)).toEqual(['3 of b', '4 after', '9 after']);
+  await expectEqual(a, back);
 });
 
 it('trap 11: what was written into a restored database before its node was started reaches who had come past those transactions', async () => {
@@ -124,29 +109,24 @@ it('trap 11: what was written into a restored database before its node was start
     `UPDATE p2p.position SET (snapshot, complete) = (SELECT x, x FROM (SELECT (split_part(snapshot, ':', 1)::int8 + 1000000) || ':' AS x) AS ahead) WHERE node = 'a'`,
   );
   await restored.sql(`INSERT INTO notes VALUES (2, 'before the start')`);
-  const store = await openStore(restored, 'a');
-  try {
-    const back: StoreNode = { ...a, db: restored, store, sql: restored.sql.bind(restored) };
-    await read(back, middle);
-    const { nodeId, epoch } = middle.store.identity;
-    const request = nextRequest(await last.store.inbox.position(nodeId), epoch, [table], null)!;
-    const told = {
-      nodeId: 'last',
-      knowledge: await last.store.inbox.knowledge(),
-      seen: await last.store.inbox.seen(),
-      links: [],
-    };
-    const window = await openFor(
-      middle.store,
-      await readerOf(middle.store, told, last.store.identity.epoch),
-      request,
-      100,
-    );
-    await last.store.inbox.apply(window.frames());
-    expect(await bodies(last)).toEqual(['1 row', '2 before the start']);
-    await meet(back, middle, last);
-    await expectEqual(back, middle, last);
-  } finally {
-    await store.close();
-  }
+  await using back = await opened(restored, 'a');
+  await read(back, middle);
+  const { nodeId, epoch } = middle.store.identity;
+  const request = nextRequest(await last.store.inbox.position(nodeId), epoch, [table], null)!;
+  const told = {
+    nodeId: 'last',
+    knowledge: await last.store.inbox.knowledge(),
+    seen: await last.store.inbox.seen(),
+    links: [],
+  };
+  const window = await openFor(
+    middle.store,
+    await readerOf(middle.store, told, last.store.identity.epoch),
+    request,
+    100,
+  );
+  await last.store.inbox.apply(window.frames());
+  expect(await bodies(last)).toEqual(['1 row', '2 before the start']);
+  await meet(back, middle, last);
+  await expectEqual(back, middle, last);
 });

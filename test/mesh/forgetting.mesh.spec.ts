@@ -26,7 +26,7 @@ it('forgets deletions in a ring of three by itself, tells of it, and says who ho
   await eventually('all have forgotten', async () => {
     for (const node of mesh.nodes) expect((await node.ask<Told>('status')).tombstones[0]!.kept).toBe(0);
   });
-  expect(a.events).toContainEqual(expect.objectContaining({ type: 'collected', table: 'public.notes' }));
+  await a.tells({ type: 'collected', table: 'public.notes' });
   await eventuallyEqual(a, b, c);
   expect(await bodies(c)).toHaveLength(10);
 });

@@ -17,10 +17,10 @@ import { createDatabase, type TestDatabase } from './database';
 import { Proxy } from './proxy';
 import { type Comparable, digest, expectEqual } from './store-node';
 
-/** Short enough that a test need not wait for it, long enough for two busy cores. */
 /** Settings by name, and what only code can give. */
 export type NodeSettings = Partial<Configuration> & Pick<P2pOptions, 'resolvers'>;
 
+/** Short enough that a test need not wait for it, long enough for two busy cores. */
 const brisk: NodeSettings = { syncInterval: 1_000, timeout: 3_000 };
 
 const deadline = 30_000;
@@ -128,6 +128,13 @@ export class LiveNode implements AsyncDisposable {
     const link = peers.find(({ node_id, url }) => node_id === peer || url === peer);
     if (!link) throw new Error(`${this.id} has no link to ${peer}: ${JSON.stringify(peers)}`);
     return link;
+  }
+
+  /** Waits for an event like this: what the database or a status shows already may be told a moment later. */
+  async tells(like: { readonly type: MeshEvent['type']; readonly [field: string]: unknown }): Promise<void> {
+    await eventually(`${this.id} tells of ${like.type}`, () =>
+      expect(this.events).toContainEqual(expect.objectContaining(like)),
+    );
   }
 
   /** Rows that came in from peers, news or not. */

@@ -26,17 +26,25 @@ export async function storeNode(
 ): Promise<StoreNode> {
   const db = await createDatabase(options.base);
   await db.pool.query(schema);
-  const store = await openStore(db, id, tables, options);
+  const node = await opened(db, id, tables, options);
   return {
-    db,
-    store,
-    id,
-    sql: db.sql.bind(db),
+    ...node,
     async [Symbol.asyncDispose]() {
-      await store.close();
+      await node[Symbol.asyncDispose]();
       await db[Symbol.asyncDispose]();
     },
   };
+}
+
+/** A node on a database that outlives it. */
+export async function opened(
+  db: TestDatabase,
+  id: string,
+  tables: readonly string[] = ['*'],
+  options: Partial<StoreOptions> = {},
+): Promise<StoreNode> {
+  const store = await openStore(db, id, tables, options);
+  return { db, store, id, sql: db.sql.bind(db), [Symbol.asyncDispose]: () => store.close() };
 }
 
 export function openStore(
