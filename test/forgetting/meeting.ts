@@ -1,4 +1,4 @@
-import { evict, type FeedRequest, type Knowledge, type Member, nextRequest } from '@pgmesh/core';
+import { everything, evict, type FeedRequest, type Knowledge, type Member, nextRequest } from '@pgmesh/core';
 import { decodeFrames, encodeFrame, type Frame, Problem } from '@pgmesh/wire';
 import type { StoreNode } from '../support/store-node';
 
@@ -21,8 +21,8 @@ async function ask(from: StoreNode, to: StoreNode, last: Kind | null): Promise<O
   const request = nextRequest(position, epoch, [table], last);
   if (request === null) return { last, isEnd: true };
   const { epoch: own } = to.store.identity;
-  const everything = { cursor: { epoch: own, snapshot: { xmax: 2n ** 62n, xip: [] } }, tables: [table] };
-  const reader: Knowledge = { ...(await to.store.inbox.knowledge()), [to.id]: everything };
+  const all = { cursor: { epoch: own, snapshot: everything }, tables: [table] };
+  const reader: Knowledge = { ...(await to.store.inbox.knowledge()), [to.id]: all };
   try {
     const window = await from.store.feed.open(request, { except: () => [], limit: 100, reader });
     const applied = await to.store.inbox.apply(decodeFrames(encoded(window.frames())));

@@ -114,7 +114,7 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'a window that was cut tells what only its end may tell',
     transaction,
-    '!this.head.more && !this.head.held',
+    '!isPartial(this.head)',
     '!this.head.held',
   ),
   fault(

@@ -82,7 +82,9 @@ export async function inTransaction<T>(
 /** In a transaction: where a user's and ours wait for each other, ours gives way before PostgreSQL ends one of them. */
 export const giveWay = `SET LOCAL lock_timeout = '400ms'`;
 
-const lockNotAvailable = '55P03';
+/** SQLSTATE of what has given way. */
+export const lockNotAvailable = '55P03';
+
 /** Milliseconds between two such tries, and how many there are: as long as a migration may take, before the read waits like everybody's. */
 const pauseBetween = 100;
 const mostTries = 120;

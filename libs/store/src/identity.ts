@@ -10,6 +10,7 @@ import { randomInt } from 'node:crypto';
 import type { Pool, PoolClient } from 'pg';
 import { inTransaction } from './database';
 import { guardAnew } from './forgetting/guards';
+import { isMadeHere, madeAt } from './made-sql';
 
 /** Who this node is: its id, and the incarnation of its database, which is the epoch of its feed. */
 export interface NodeIdentity {
@@ -91,8 +92,7 @@ async function restampPositions(client: PoolClient, former: string): Promise<voi
   const { xmax, xip } = await noted(client, former);
   const { rows } = await client.query<{ id: number }>('SELECT id FROM p2p.tracked_table');
   for (const { id } of rows) {
-    const isOwn = '(m.made_xid IS NULL OR m.made_in IS NULL AND m.via IS NULL)';
-    const at = 'coalesce(m.made_xid, m.xid)';
+    const [isOwn, at] = [isMadeHere('m'), madeAt('m')];
     const isNoted = `(${at} < $2::xid8 AND ${at} <> ALL ($3::xid8[]))`;
     await client.query(
       `UPDATE p2p.meta_${id} AS m SET made_in = CASE WHEN NOT ${isOwn} THEN m.made_in WHEN ${isNoted} THEN $1 END,

@@ -1,28 +1,25 @@
 import {
   advance,
   type CopyExtent,
-  type CopyProgress,
-  formatSnapshot,
   isNodeName,
   joinSeen,
   type Knowledge,
   learn,
   parseCursor,
-  parseSnapshot,
   type Position,
   type Seen,
   seenOf,
-  type Snapshot,
 } from '@pgmesh/core';
 import {
-  fromWireKnowledge,
+  fromWirePosition,
   fromWireSeen,
   Problem,
   stepOf,
-  toWireKnowledge,
+  toWirePosition,
   toWireSeen,
   type WindowFrame,
   type WireKnowledge,
+  type WirePosition,
 } from '@pgmesh/wire';
 import type { QueryConfig } from 'pg';
 import type { Queryable } from './database';
@@ -35,13 +32,7 @@ export interface PositionRow {
   snapshot: string;
   complete: string;
   reached: string;
-  copy: {
-    tables: string[];
-    since: string;
-    next: CopyProgress['next'];
-    whole?: { tables: string[]; known: WireKnowledge };
-    extent?: CopyExtent;
-  } | null;
+  copy: (NonNullable<WirePosition['copy']> & { extent?: CopyExtent }) | null;
   left_off: Record<string, string> | null;
   seen: StoredSeen | null;
   formerly: Record<string, string> | null;
@@ -102,42 +93,17 @@ export const lockPositions: QueryConfig = {
 
 /** @param seen null leaves what is there */
 export function writePosition(node: string, position: Position, seen: StoredSeen | null = null): QueryConfig {
-  const { epoch, tables, snapshot, complete, reached, copy, left, formerly } = position;
-  const { whole } = copy ?? {};
-  const progress =
-    copy &&
-    JSON.stringify({
-      tables: copy.tables,
-      since: formatSnapshot(copy.since),
-      next: copy.next,
-      ...(whole && { whole: { tables: whole.tables, known: toWireKnowledge(whole.known) } }),
-      extent: copy.extent,
-    });
+  const { epoch, tables, snapshot, complete, reached, copy, left, formerly } = toWirePosition(position);
+  const progress = copy && { ...copy, extent: position.copy!.extent };
+  const json = (value: object | null | undefined) => (value ? JSON.stringify(value) : null);
   return {
     name: 'p2p_position_write',
     text: `INSERT INTO p2p.position AS p (${positionColumns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
       ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, tables = excluded.tables, snapshot = excluded.snapshot,
         complete = excluded.complete, reached = excluded.reached, copy = excluded.copy, left_off = excluded.left_off,
         seen = coalesce(excluded.seen, p.seen), formerly = excluded.formerly, updated_at = now()`,
-    values: [
-      node,
-      epoch,
-      tables,
-      formatSnapshot(snapshot),
-      formatSnapshot(complete),
-      formatSnapshot(reached),
-      progress,
-      byTable(left),
-      seen && JSON.stringify(seen),
-      byTable(formerly),
-    ],
+    values: [node, epoch, tables, snapshot, complete, reached, json(progress), json(left), json(seen), json(formerly)],
   };
-}
-
-function byTable(ends: Readonly<Record<string, Snapshot>> | undefined): string | null {
-  return ends
-    ? JSON.stringify(Object.fromEntries(Object.entries(ends).map(([t, at]) => [t, formatSnapshot(at)])))
-    : null;
 }
 
 /** A table that is shared no more is copied anew when it is shared again: nobody has kept watch over it meanwhile. */
@@ -204,34 +170,9 @@ export function seenAfter(
   return { tables: shared, origins: toWireSeen(joinSeen(still, fromWireSeen(told))) };
 }
 
-export function toPosition({
-  epoch,
-  tables,
-  snapshot,
-  complete,
-  reached,
-  copy,
-  left_off: left,
-  formerly,
-}: PositionRow): Position {
-  return {
-    epoch,
-    tables,
-    snapshot: parseSnapshot(snapshot)!,
-    complete: parseSnapshot(complete)!,
-    reached: parseSnapshot(reached)!,
-    copy: copy && {
-      tables: copy.tables,
-      since: parseSnapshot(copy.since)!,
-      next: copy.next,
-      ...(copy.whole && { whole: { tables: copy.whole.tables, known: fromWireKnowledge(copy.whole.known) } }),
-      ...(copy.extent && { extent: copy.extent }),
-    },
-    ...(left && { left: toEnds(left) }),
-    ...(formerly && { formerly: toEnds(formerly) }),
-  };
-}
-
-function toEnds(ends: Record<string, string>): Record<string, Snapshot> {
-  return Object.fromEntries(Object.entries(ends).map(([table, at]) => [table, parseSnapshot(at)!]));
+/** As on the wire; what its source told of a copy's extent lies beside, and stays with it. */
+export function toPosition(row: PositionRow): Position {
+  const { epoch, tables, snapshot, complete, reached, copy, left_off: left, formerly } = row;
+  const ends = { ...(left && { left }), ...(formerly && { formerly }) };
+  return fromWirePosition({ epoch, tables, snapshot, complete, reached, copy, ...ends });
 }

@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg';
 import { inTransaction, openPool, type Queryable } from './database';
 import { guardAnew } from './forgetting/guards';
 import { newIncarnation } from './identity';
+import { isMadeHere, madeAt } from './made-sql';
 
 export interface RenameOptions {
   readonly url: string;
@@ -110,10 +111,9 @@ function fieldsRenamed(of: string): string {
 
 /** What was written here was made in the feed of the old name: others may have come past it, and forgotten that it was deleted since. */
 async function keepPlaces(client: PoolClient, meta: string, before: string): Promise<void> {
-  await client.query(
-    `UPDATE ${meta} SET made_in = $1, made_xid = coalesce(made_xid, xid) WHERE made_xid IS NULL OR made_in IS NULL AND via IS NULL`,
-    [before],
-  );
+  await client.query(`UPDATE ${meta} AS m SET made_in = $1, made_xid = ${madeAt('m')} WHERE ${isMadeHere('m')}`, [
+    before,
+  ]);
 }
 
 /** A version of the old name from after the fork, whether it stands or is a sibling. Of our own past nothing need be told. It was made in the new feed, just now. */

@@ -213,6 +213,8 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown, what: string):
   );
 }
 
+export function toWirePosition(position: Position): WirePosition;
+export function toWirePosition(position: Position | null): WirePosition | null;
 export function toWirePosition(position: Position | null): WirePosition | null {
   if (position === null) return null;
   const { epoch, tables, snapshot, complete, reached, copy, left, formerly } = position;
@@ -233,6 +235,8 @@ export function toWirePosition(position: Position | null): WirePosition | null {
   };
 }
 
+export function fromWirePosition(position: WirePosition): Position;
+export function fromWirePosition(position: WirePosition | null): Position | null;
 export function fromWirePosition(position: WirePosition | null): Position | null {
   if (position === null) return null;
   const { copy, left, formerly, ...rest } = position;

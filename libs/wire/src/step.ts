@@ -25,7 +25,12 @@ export function stepOf(head: WindowFrame, anew: readonly string[] = head.whole):
     };
   }
   const [from, reached] = [snapshotOf(head.from), snapshotOf(head.reached ?? head.to)];
-  return { kind: 'window', tables, from, to, reached, partial: head.more || head.held === true };
+  return { kind: 'window', tables, from, to, reached, partial: isPartial(head) };
+}
+
+/** Whether more than this window lies below its end: it was cut, or rows are held back for others to bring. */
+export function isPartial({ more, held }: WindowFrame): boolean {
+  return more || held === true;
 }
 
 function snapshotOf(text: string): Snapshot {

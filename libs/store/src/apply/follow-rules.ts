@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg';
 import { recordConflicts } from '../conflicts/record';
 import type { Connections } from '../connections';
 import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
+import { made } from '../made-sql';
 import type { TableShape } from '../table-shape';
 import { concurrentBatch, imageOf } from './merge-sql';
 import { inApply } from './in-apply';
@@ -16,10 +17,6 @@ import type { Shapes } from '../shapes';
 interface OpenRow extends KeptRow {
   key: string[];
 }
-
-/** Where the version that a metadata row `m` stands under was made (see madeOf). */
-const madeSql = `(SELECT jsonb_build_array(CASE WHEN m.made_xid IS NOT NULL THEN coalesce(m.made_in, m.via, n.feed) ELSE n.feed END,
-  coalesce(m.made_xid, m.xid)::text) FROM (SELECT node_id || '~' || incarnation AS feed FROM p2p.node) AS n)`;
 
 /**
  * Shows the rows in conflict by these rules where they stand by others. No version is made: every node that changes its rules
@@ -61,7 +58,7 @@ async function showBatch(
   const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
   const { rows } = await client.query<OpenRow>(
     `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key, m.stamp, m.origin, m.priority, m.past, m.fields,
-       m.siblings, m.deleted, ${madeSql} AS made, ${imageOf(columns, 'd')} AS image
+       m.siblings, m.deleted, ${made('m')} AS made, ${imageOf(columns, 'd')} AS image
      FROM ${shape.meta} AS m LEFT JOIN ${lifted.relation} AS d ON ${keysEqual(shape, inData('d'), inMeta('m'))} WHERE ${condition}
      ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch} FOR UPDATE OF m`,
     [...after],

@@ -1,27 +1,22 @@
 import {
   beginning,
-  concluded,
   feedName,
   formatSnapshot,
   type Guards,
   includes,
-  including,
   type Knowledge,
   meets,
-  parsePgSnapshot,
   parseSnapshot,
   type Position,
-  takenOver,
   withoutRows,
 } from '@pgmesh/core';
-import { fromWireGuards, fromWireKnowledge, Problem, type WindowFrame } from '@pgmesh/wire';
+import { fromWireGuards, fromWireKnowledge, isPartial, Problem, type WindowFrame } from '@pgmesh/wire';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { type ConflictNote, noteOf } from '../conflicts/view';
 import { isTooLarge } from '../database';
-import { CopyNotes } from '../forgetting/copy-notes';
-import { guardedTables, type GuardRow, toGuards, writeGuards } from '../forgetting/guards';
+import { guardedTables, type GuardRow, toGuards } from '../forgetting/guards';
 import { type Course, Past } from '../forgetting/past';
-import { inData, inMeta, keysEqual, metaKeys } from '../keys';
+import { WholeCopy } from '../forgetting/whole-copy';
 import { assertConstraints, assertUnaffected, mustSettle, parkedTables } from '../parking/watch';
 import { type Changed, noChange } from '../parking/record';
 import { Settlement } from '../parking/settlement';
@@ -87,9 +82,6 @@ export class MustSettle extends Error {}
  */
 export const unversioned = 'P2002';
 
-/** Under which incarnation of ours deletions are written that must have been made by others: none of ours is called so. */
-const presumed = 'presumed0000';
-
 /** The one transaction in which a window becomes rows, versions and a position (invariant 7). */
 export class MergeTransaction {
   /** Where we stood in the sender's feed. */
@@ -111,7 +103,7 @@ export class MergeTransaction {
   private guards: ReadonlyMap<string, Guards> = new Map();
   private readonly theirs: Knowledge;
   private readonly feed: string;
-  private notes: CopyNotes | null = null;
+  private whole: WholeCopy | null = null;
   private parking: Changed = noChange;
 
   constructor(
@@ -152,7 +144,7 @@ export class MergeTransaction {
     if (this.after === null) await this.client.query('ROLLBACK');
     else {
       await this.settleWhere((parked!.rows as { id: number }[]).map(({ id }) => id));
-      if (this.head.whole.length > 0) await this.noteCopy();
+      if (this.head.whole.length > 0) await this.openWhole();
     }
     return this.after !== null;
   }
@@ -176,53 +168,24 @@ export class MergeTransaction {
     return tables.filter((table) => !this.pastOf(table).meets(fromWireGuards(guards, table)));
   }
 
-  private async noteCopy(): Promise<void> {
-    this.notes = new CopyNotes(this.client, this.head.node, this.feed);
-    if (this.head.at !== null) return;
-    const shapes = this.wholeShapes();
-    await this.notes.begin(shapes);
-    for (const { id, name } of shapes) {
-      const guards = takenOver(this.guards.get(name) ?? [], fromWireGuards(this.head.guards, name), {
-        node: this.options.nodeId,
-        epoch: this.options.epoch,
-      });
-      this.guards = new Map(this.guards).set(name, guards);
-      await this.client.query(writeGuards(id, guards));
-    }
+  private async openWhole(): Promise<void> {
+    const { shapes } = this.options;
+    const tables = this.head.whole.flatMap((name) => shapes.get(name) ?? []);
+    this.whole = new WholeCopy(this.client, this.head, tables, this.feed, this.options);
+    this.guards = await this.whole.begin(this.guards);
   }
 
-  private wholeShapes(): TableShape[] {
-    return this.head.whole.flatMap((name) => this.options.shapes.get(name) ?? []);
-  }
-
-  /** The end of a copy that brought every row: what it did not bring is deleted, and who reads on from us has everything. */
-  private async concludeCopy(): Promise<void> {
-    const { nodeId, epoch, origin, judge } = this.options;
+  private async concludeWhole(copy: WholeCopy): Promise<void> {
     const known = this.before?.copy?.whole?.known ?? this.theirs;
-    for (const shape of this.wholeShapes()) {
-      const past = new Past(this.options, this.positions, known, shape.name);
-      const all = `(SELECT ${metaKeys(shape, 'm')} FROM ${shape.meta} AS m) AS b`;
-      const target = await this.settlement?.liftRows(shape, all, keysEqual(shape, inData('d'), inMeta('b')), []);
-      const removal = {
-        client: this.client,
-        shape: target ?? shape,
-        judge,
-        past,
-        origin,
-        presumed: `${nodeId}~${presumed}`,
-      };
-      const changed = await this.notes!.conclude(removal);
-      this.tableIds.add(shape.id);
-      this.changed += changed;
-      if (changed > 0) this.tables[shape.name] = (this.tables[shape.name] ?? 0) + changed;
-      const { rows } = await this.client.query<{ present: string; xid: string }>(
-        'SELECT pg_current_snapshot()::text AS present, pg_current_xact_id()::text AS xid',
-      );
-      const end = including(parsePgSnapshot(rows[0]!.present), BigInt(rows[0]!.xid));
-      const guards = concluded(this.guards.get(shape.name) ?? [], { node: nodeId, epoch, snapshot: end });
-      await this.client.query(writeGuards(shape.id, guards));
-    }
-    await this.notes!.forget();
+    const pastOf = (table: string) => new Past(this.options, this.positions, known, table);
+    const changed = await copy.conclude(this.guards, pastOf, this.settlement);
+    for (const [shape, rows] of changed) this.count(shape, rows);
+  }
+
+  private count({ id, name }: TableShape, changed: number): void {
+    this.tableIds.add(id);
+    this.changed += changed;
+    if (changed > 0) this.tables[name] = (this.tables[name] ?? 0) + changed;
   }
 
   private async settleWhere(parked: readonly number[]): Promise<void> {
@@ -240,16 +203,13 @@ export class MergeTransaction {
       const what = this.options.unread.has(stage) && isTooLarge(error) ? 'size' : 'values';
       throw new Unreadable(stage.shape.name, error as Error, what);
     });
-    if (this.notes && this.head.whole.includes(stage.shape.name)) await this.notes.add(stage);
-    const { name, id } = stage.shape;
-    this.tableIds.add(id);
+    await this.whole?.add(stage);
+    this.count(stage.shape, merged.changed);
     this.rows += stage.count;
-    this.changed += merged.changed;
     this.conflicts += merged.conflicts;
     for (const origin of merged.repeated) this.repeated.add(origin);
     const room = notedMost - this.noted.length;
     this.noted.push(...merged.noted.slice(0, room).map((record) => noteOf(stage.shape, record)));
-    if (merged.changed > 0) this.tables[name] = (this.tables[name] ?? 0) + merged.changed;
     if (merged.conflicts > 0) this.counters.push(countConflicts(stage.shape, merged.conflicts));
   }
 
@@ -260,9 +220,9 @@ export class MergeTransaction {
     // A table that the window covers and that we do not follow there is not here whole.
     const tables = this.head.tables.filter((table) => position.tables.includes(table));
     const sender = { node: this.head.node, tables };
-    const isWhole = this.head.kind === 'window' && !this.head.more && !this.head.held;
-    const learned = learnFrom(this.positions, nodeId, sender, isWhole ? this.head.knowledge : {}, inTouch);
-    if (this.notes && this.head.next === null) await this.concludeCopy();
+    const isComplete = this.head.kind === 'window' && !isPartial(this.head);
+    const learned = learnFrom(this.positions, nodeId, sender, isComplete ? this.head.knowledge : {}, inTouch);
+    if (this.whole && this.head.next === null) await this.concludeWhole(this.whole);
     const moved = [...learned].map(([node, to]) => writePosition(node, to));
     const { shapes } = this.options;
     const nowSeen = seenAfter(this.seenBefore, this.head, tables, shapes.names);

@@ -2,7 +2,7 @@ import { highestStamp, mergeSides, mergeStates, type RowImage, type RowState, so
 import { Problem } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import { type RecordedConflict, recordConflicts } from '../conflicts/record';
-import { deletionOf, madeOf } from '../forgetting/copy-notes';
+import { deletionOf } from '../forgetting/copy-notes';
 import { type Past, raiseStamps } from '../forgetting/past';
 import { assertShapes, type TableShape } from '../table-shape';
 import { isCrowd } from './crowd';
@@ -29,9 +29,6 @@ interface ConcurrentRow extends KeptRow {
   v7: boolean;
   v8: string | null;
   v9: string;
-  via: string | null;
-  made_in: string | null;
-  made_xid: string | null;
   xid: string;
   staged: RowImage;
   /** How many there are, of which as many as fit into memory were read. */
@@ -139,7 +136,7 @@ function mergeRow(
     image: row.staged,
     made: [row.v8 ?? feed, String(row.v9)],
   };
-  const [ours, theirs] = [stateOf({ ...row, made: madeOf(row, past) }), stateOf(arrived)];
+  const [ours, theirs] = [stateOf(row), stateOf(arrived)];
   if (!theirs.every(soundFields)) throw impossibleFields(shape);
   // Of a set that is new here some may have been deleted, and forgotten.
   const known = row.fresh ? [] : ours;

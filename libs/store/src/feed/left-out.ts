@@ -57,8 +57,7 @@ export function leftOutLiterals({ feeds, seen, later }: LeftOut): LeftOutArgs {
   };
 }
 
-/** Which metadata rows `v` the reader lacks: only a version that came by a peer, stands alone, and was made by
- * its origin is known by that. */
+/** Which metadata rows `v` the reader lacks. What a peer brought is known by its origin where it stands alone, and the origin made it. */
 export function isLacking(args: LeftOutArgs): string {
   const notFrom = `(v.via IS NULL OR v.via <> ALL (${args.except}))`;
   const notSeen = `(v.via IS NULL OR v.siblings IS NOT NULL

@@ -1,6 +1,7 @@
 import type { Snapshot } from '@pgmesh/core';
 import type { Column, TableShape } from '../table-shape';
 import { inData, inMeta, keysEqual } from '../keys';
+import { madeAt, madeIn } from '../made-sql';
 import { isExpected, isLacking, type LeftOutArgs } from './left-out';
 
 /**
@@ -17,10 +18,7 @@ const version = [
 ];
 
 /** Those that come after `deleted`: where the version was made; NULL for our own feed. */
-const made = [
-  'CASE WHEN m.made_xid IS NOT NULL THEN coalesce(m.made_in, m.via) END',
-  'coalesce(m.made_xid, m.xid)::text::int8',
-];
+const made = [madeIn('m'), `${madeAt('m')}::text::int8`];
 
 /**
  * Which versions a window has: two index conditions, never one OR, which would read the whole index (15 ms against 0.1 ms on

@@ -15,6 +15,7 @@ import type { Stage } from '../apply/stage';
 import { settle } from '../apply/standing';
 import { recordConflicts } from '../conflicts/record';
 import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys } from '../keys';
+import { made } from '../made-sql';
 import type { TableShape } from '../table-shape';
 import type { Past } from './past';
 
@@ -25,9 +26,6 @@ const batch = 1000;
 interface Missing extends KeptRow {
   readonly key: string[];
   readonly xid: string;
-  readonly via: string | null;
-  readonly made_in: string | null;
-  readonly made_xid: string | null;
 }
 
 export interface Removal {
@@ -105,8 +103,8 @@ export class CopyNotes {
     const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
     const later = keysAfter(shape, inMeta('m'), (column, i) => `$${i + 3}::text::${column.type}`);
     const { rows } = await client.query<Missing>(
-      `SELECT ${textKey(shape)} AS key, m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, m.via, m.made_in,
-         m.made_xid::text, m.xid::text, ${imageOf(columns, 'd')} AS image
+      `SELECT ${textKey(shape)} AS key, m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, ${made('m')} AS made,
+         m.xid::text, ${imageOf(columns, 'd')} AS image
        FROM ${shape.meta} AS m LEFT JOIN ${shape.relation} AS d ON ${keysEqual(shape, inData('d'), inMeta('m'))}
        WHERE NOT (m.deleted AND m.siblings IS NULL) AND ($2::text IS NULL OR m.via IS DISTINCT FROM $2) AND m.xid <> pg_current_xact_id()
          AND NOT EXISTS (SELECT FROM p2p.copied_key AS k WHERE k.node = $1 AND k.table_id = ${shape.id} AND k.key = ${textKey(shape)})
@@ -120,7 +118,7 @@ export class CopyNotes {
   private async remove(removal: Removal, missing: readonly Missing[], matched: boolean): Promise<number> {
     const { client, shape, judge } = removal;
     const judged = missing.flatMap((row) => {
-      const before = stateOf({ ...row, made: madeOf(row, removal.past) });
+      const before = stateOf(row);
       const state = remaining(removal, before, BigInt(row.xid), matched);
       return sameState(state, before)
         ? []
@@ -149,14 +147,6 @@ function remaining({ past, origin, presumed }: Removal, before: RowState, xid: b
 export function deletionOf(state: RowState, origin: string): RowVersion {
   const stamp = (highestStamp(state) ?? 0) + 1;
   return { stamp, origin, priority: 0, past: pastOfWrite(state, origin), deleted: true, image: null };
-}
-
-/** Where the version that a row stands under was made. */
-export function madeOf(
-  { via, made_in, made_xid, xid }: Pick<Missing, 'via' | 'made_in' | 'made_xid' | 'xid'>,
-  { feed }: Past,
-): readonly [string, string] {
-  return made_xid === null ? [feed, xid] : [made_in ?? via ?? feed, made_xid];
 }
 
 function textKey(shape: TableShape): string {

@@ -1,17 +1,14 @@
 import {
   comeTo,
+  everything,
   type Guards,
   type Knowledge,
   knowsMade,
   meets,
   type Position,
   type RowVersion,
-  type Snapshot,
 } from '@pgmesh/core';
 import { escapeLiteral, type PoolClient } from 'pg';
-
-/** Beyond all transactions: of our own feed we have come past everything. */
-const all: Snapshot = { xmax: 2n ** 62n, xip: [] };
 
 /**
  * How a window stands to what we have come past. `late`: all of it lies within. `compared`: it brings what two nodes hold otherwise that
@@ -37,7 +34,8 @@ export class Past {
       ([node, position]) =>
         [node, { cursor: { epoch: position.epoch, snapshot: comeTo(position, table) }, tables }] as const,
     );
-    const own = { [self.nodeId]: { cursor: { epoch: self.epoch, snapshot: all }, tables } };
+    // Of our own feed we have come past all that is here.
+    const own = { [self.nodeId]: { cursor: { epoch: self.epoch, snapshot: everything }, tables } };
     this.ours = { ...Object.fromEntries(others), ...own };
     const followed = [...positions].map(
       ([node, position]) => [node, { cursor: position, tables: position.tables }] as const,
@@ -50,7 +48,7 @@ export class Past {
     return meets(this.followed, guards, this.table);
   }
 
-  get feed(): string {
+  private get feed(): string {
     return `${this.self.nodeId}~${this.self.epoch}`;
   }
 

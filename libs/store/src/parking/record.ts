@@ -1,5 +1,6 @@
 import type { PoolClient } from 'pg';
 import { imageOf } from '../apply/merge-sql';
+import { keepMade } from '../made-sql';
 import type { TableShape } from '../table-shape';
 import { type Reference, unquoted } from './constraints';
 import { isParked, isSameRow, isSameVersion, type Lift, withMeta } from './lift';
@@ -43,7 +44,7 @@ export async function keepParked(
   const parked = [...lift.unread, ...(out.size > 0 ? await park(client, lift, out, considered) : [])];
   if (considered.length === 0) return { ...noChange, parked };
   await client.query(
-    `UPDATE ${table.meta} AS m SET xid = pg_current_xact_id(), ${placeKept}
+    `UPDATE ${table.meta} AS m SET xid = pg_current_xact_id(), ${keepMade('m')}
      FROM p2p.parked AS p WHERE p.id = ANY ($1::int8[]) AND ${isSameVersion(table)} AND NOT m.deleted`,
     [considered],
   );
@@ -55,10 +56,6 @@ export async function keepParked(
   const notesOf = (stands: boolean) => ended.filter((row) => row.stands === stands).map((row) => noteOf(table, row));
   return { parked, returned: notesOf(true), discarded: notesOf(false) };
 }
-
-/** A row that takes another place in our feed was made where it was: in our own, where nothing is said. */
-const placeKept = `made_in = CASE WHEN m.made_xid IS NULL AND m.via IS NOT NULL THEN (SELECT n.node_id || '~' || n.incarnation FROM p2p.node AS n) ELSE m.made_in END,
-  made_xid = coalesce(m.made_xid, m.xid)`;
 
 export interface RecordRow extends Pick<Reason, 'reason' | 'constraint' | 'message'> {
   readonly id: number;
@@ -97,7 +94,7 @@ async function park(client: PoolClient, lift: Lift, out: Out, considered: readon
          ON r.place::tid = l.ctid
      ), kept AS (
        UPDATE ${table.meta} AS m SET deleted = true, xid = CASE WHEN o.was THEN m.xid ELSE pg_current_xact_id() END,
-         ${placeKept},
+         ${keepMade('m')},
          siblings = CASE WHEN o.composed THEN m.siblings ELSE p2p.beside(m.siblings, jsonb_build_object('stamp', m.stamp, 'origin', m.origin,
            'priority', m.priority, 'past', m.past, 'deleted', false, 'image', o.image)
            || CASE WHEN m.fields IS NOT NULL THEN jsonb_build_object('fields', m.fields) ELSE '{}' END) END

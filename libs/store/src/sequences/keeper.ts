@@ -1,6 +1,6 @@
 import type { Slot } from '@pgmesh/core';
 import { escapeLiteral, type Pool } from 'pg';
-import { giveWay, inTransaction, sqlState } from '../database';
+import { giveWay, inTransaction, lockNotAvailable, sqlState } from '../database';
 import type { TableShape } from '../table-shape';
 import { type Counted, isBehind, lockSequence, readOwnCounter } from './counter';
 import { type FedColumn, readFedColumns, readIncrement } from './fed-column';
@@ -19,7 +19,6 @@ const mostDrawn = 10_000n;
 /** Writers may be kept waiting for so long behind a transaction that has drawn from the sequence. */
 const patience = '100ms';
 
-const lockNotAvailable = '55P03';
 const limitExceeded = '2200H';
 
 /**
