@@ -18,6 +18,8 @@ export interface EngineFault {
 
 export type Engine = Pick<typeof import('@pgmesh/store'), 'PostgresStore'>;
 
+/** What was compiled before, by its text: nearly all of it is the same with every fault. */
+const compiled = new Map<string, string>();
 const requireHere = module.require.bind(module);
 const root = join(__dirname, '../..');
 
@@ -37,13 +39,7 @@ export function plantedEngine(fault: EngineFault | null): Engine {
     if (known) return known;
     const exports: Record<string, unknown> = {};
     modules.set(path, exports);
-    const { code } = transformSync(textOf(path), {
-      filename: path,
-      swcrc: false,
-      configFile: false,
-      jsc: { target: 'es2022', parser: { syntax: 'typescript', decorators: true } },
-      module: { type: 'commonjs' },
-    });
+    const code = compile(path, textOf(path));
     const from = (name: string): unknown =>
       name.startsWith('.') ? load(sourceOf(join(dirname(path), name))) : (disk[name] ?? requireHere(name));
     new Function('exports', 'require', '__dirname', code)(exports, from, dirname(path));
@@ -52,6 +48,20 @@ export function plantedEngine(fault: EngineFault | null): Engine {
   // Templates are read late, and perhaps never: that the words are there is seen to now.
   for (const { file } of fault?.slips ?? []) textOf(join(root, file));
   return load(join(root, 'libs/store/src/postgres-store.ts')) as unknown as Engine;
+}
+
+function compile(path: string, text: string): string {
+  const known = compiled.get(text);
+  if (known !== undefined) return known;
+  const { code } = transformSync(text, {
+    filename: path,
+    swcrc: false,
+    configFile: false,
+    jsc: { target: 'es2022', parser: { syntax: 'typescript', decorators: true } },
+    module: { type: 'commonjs' },
+  });
+  compiled.set(text, code);
+  return code;
 }
 
 function sourceOf(path: string): string {

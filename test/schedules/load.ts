@@ -29,6 +29,8 @@ const pause = 10;
 /** One writer at one site, until it is told to stop. Connections that break are made anew; what was not acknowledged does not count. */
 export class Writer {
   readonly acknowledged: Acknowledged[] = [];
+  /** The rows that it has tried to delete: `table key`. */
+  readonly deleted = new Set<string>();
   private count = 0;
 
   constructor(
@@ -64,6 +66,7 @@ export class Writer {
     await client.query('BEGIN');
     const made: Omit<Acknowledged, 'at'>[] = [];
     for (const { table, key, token, sql, values } of writes) {
+      if (token === null) this.deleted.add(`${table} ${key}`);
       if ((await client.query(sql, [...values])).rowCount === 0) continue;
       const version = await versionOf(client, table, key);
       made.push({ site: this.site.id, table, key, token, ...version });

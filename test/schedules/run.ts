@@ -112,17 +112,23 @@ class Scene implements AsyncDisposable {
     const all = [...this.sites.values()];
     const until = Date.now() + patience;
     for (;;) {
-      const prints = await Promise.all(all.map((site) => fingerprint(site)));
+      const prints = await Promise.all(all.map((site) => fingerprint(site, this.schedule.forgets)));
       if (new Set(prints).size === 1) break;
       if (Date.now() > until) return [await this.different(all, prints)];
       await sleep(200);
     }
-    const excused = ({ site, at }: Acknowledged): boolean =>
-      this.restored.some((one) => one.site === site && at >= one.from && at <= one.to);
+    const excused = ({ site, at, table, key }: Acknowledged): boolean =>
+      this.restored.some((one) => one.site === site && at >= one.from && at <= one.to) ||
+      (this.schedule.forgets && this.mayBeForgotten(table, key));
     return unaccounted(
       all[0]!,
       this.acknowledged.filter((write) => !excused(write)),
     );
+  }
+
+  /** Whether somebody has tried to delete the row: that may have been done, and forgotten. Players go with their teams. */
+  private mayBeForgotten(table: string, key: string): boolean {
+    return table === 'player' || this.writers.some(({ deleted }) => deleted.has(`${table} ${key}`));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -140,10 +146,10 @@ class Scene implements AsyncDisposable {
 
   private startNode(site: Site<Id>): Promise<void> {
     const dialled = [...this.links].filter(([name]) => name.startsWith(`${site.id} ->`));
+    const forgetting = this.schedule.forgets ? ['--collect', '500ms'] : ['--collect', 'off'];
     return site.startNode(
       dialled.map(([, { url }]) => url),
-      // Every write is to be accounted for at the end, those that were deleted since, too.
-      ['--timeout', '3s', '--collect', 'off'],
+      ['--timeout', '3s', ...forgetting],
     );
   }
 

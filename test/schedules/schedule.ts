@@ -22,6 +22,8 @@ export interface Schedule {
   readonly troubles: readonly { readonly at: number; readonly trouble: Trouble }[];
   /** Milliseconds of load. */
   readonly ms: number;
+  /** Whether the nodes forget meanwhile what all have heard of. Else every write is to be accounted for, those that were deleted since, too. */
+  readonly forgets: boolean;
 }
 
 /** A connected topology of five nodes, and what happens to it. */
@@ -33,7 +35,7 @@ export function scheduleOf(seed: number): Schedule {
   const troubles = random
     .times(3, 9, () => ({ at: random.between(0, ms - 500), trouble: troubleOf(random, dialled) }))
     .sort((one, other) => one.at - other.at);
-  return { seed, topology: links.join(', '), troubles, ms };
+  return { seed, topology: links.join(', '), troubles, ms, forgets: seed % 2 === 1 };
 }
 
 /** A tree, and a few links more; a third of them can be dialled from one side only. */

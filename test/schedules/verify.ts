@@ -18,15 +18,16 @@ interface Version {
 }
 
 /** All that a node shows and knows of the shared tables, in few bytes: two nodes with the same are the same. */
-export async function fingerprint({ pool }: Site): Promise<string> {
+export async function fingerprint({ pool }: Site, forgets: boolean): Promise<string> {
   const { rows: tracked } = await pool.query<{ id: number; name: string }>(
     `SELECT id, name FROM p2p.tracked_table ORDER BY name`,
   );
   const parts = tracked.flatMap(({ id, name }) => [
     sumOf(`SELECT t.* FROM ${name} AS t`),
-    // Tombstones are all kept here (--collect off); where a sibling was made, not all know.
+    // Where a sibling was made, not all know.
     sumOf(
-      `SELECT key1, stamp, origin, priority, past, fields, ${siblings('meta.siblings')} AS siblings, deleted FROM p2p.meta_${id} AS meta`,
+      `SELECT key1, stamp, origin, priority, past, fields, ${siblings('meta.siblings')} AS siblings, deleted FROM p2p.meta_${id} AS meta
+       ${forgets ? 'WHERE NOT (deleted AND siblings IS NULL)' : ''}`,
     ),
   ]);
   const parked = sumOf(`SELECT t.name, p.key FROM p2p.parked AS p JOIN p2p.tracked_table AS t ON t.id = p.table_id`);

@@ -1,6 +1,7 @@
 import {
   type DigestedForm,
   defaultRules,
+  isLastWriteOnly,
   type MaxVersions,
   noVersions,
   type References,
@@ -22,6 +23,8 @@ import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes
 import { PostgresFeed } from './feed/feed';
 import { Wakeup } from './feed/wakeup';
 import { collect, type Tombstones, tombstones } from './forgetting/collect';
+import { coverSiblings } from './forgetting/cover-siblings';
+import { readPassed } from './forgetting/passed';
 import { RowHistory } from './history/row-history';
 import { needsSeed, seedHistory } from './history/seed';
 import { ParkedBook } from './parking/book';
@@ -311,13 +314,21 @@ export class PostgresStore {
     return this.shapes.onForms(listener);
   }
 
-  /** Forgets deletions that all members have come past. Returns how many, by table. */
+  /** Forgets deletions that all members have come past, and ends conflicts that the last write has settled. Returns how many deletions, by table. */
   async collect(): Promise<Record<string, number>> {
-    const counts: Record<string, number> = {};
-    for (const shape of this.shapes.all) {
-      counts[shape.name] = await collect(this.pool, this.identity, shape).catch(rethrowAway);
+    const { pool, identity, shapes } = this;
+    try {
+      const passed = await readPassed(pool, identity);
+      const counts: Record<string, number> = {};
+      for (const shape of shapes.all) {
+        const isSettled = isLastWriteOnly(this.rules, `${shape.schema}.${shape.table}`);
+        if (isSettled) await coverSiblings(pool, identity, shape, passed);
+        counts[shape.name] = await collect(pool, identity, shape, passed);
+      }
+      return counts;
+    } catch (error) {
+      return rethrowAway(error);
     }
-    return counts;
   }
 
   /** What is remembered of deletions, table by table, and who has yet to hear of them. */

@@ -1,18 +1,12 @@
-import { formatCursor, parsePgSnapshot, passedByAll, raised, type Snapshot } from '@pgmesh/core';
+import { formatCursor, raised } from '@pgmesh/core';
 import type { Pool } from 'pg';
 import { inTransaction } from '../database';
 import { durably } from '../feed/durable';
-import { memberColumns, type MemberRow, toMember } from '../member-rows';
 import { metaKeys } from '../keys';
-import { readKnowledge } from '../positions';
 import type { TableShape } from '../table-shape';
 import { guardedTables, type GuardRow, toGuards, writeGuards } from './guards';
+import { isIn, type Passed, readPassed, type Self } from './passed';
 import { raiseStamps } from './past';
-
-interface Self {
-  readonly nodeId: string;
-  readonly epoch: string;
-}
 
 /** What is kept of a table's deletions, and why. */
 export interface Tombstones {
@@ -32,21 +26,13 @@ const batch = 5_000;
 /** Where all of a row's state is one deletion. */
 const sole = 'm.deleted AND m.siblings IS NULL';
 
-/** Up to where all members have come in our feed, for one table. */
-async function passing(db: Pick<Pool, 'query'>, self: Self, { name }: TableShape) {
-  const { rows: now } = await db.query<{ present: string }>('SELECT pg_current_snapshot()::text AS present');
-  const { rows } = await db.query<MemberRow>(`SELECT ${memberColumns} FROM p2p.member`);
-  const present = parsePgSnapshot(now[0]!.present);
-  return passedByAll(self, rows.map(toMember), await readKnowledge(db as Pool), name, present);
-}
-
 /**
  * Forgets the deletions of a table that all members have come past (docs/members.md): first the horizon moves, then they go, some at a time. Whoever
  * writes a row anew meanwhile keeps its version: it supersedes the tombstone, or comes after it.
  * @returns how many were forgotten
  */
-export async function collect(pool: Pool, self: Self, shape: TableShape): Promise<number> {
-  const { snapshot } = await passing(pool, self, shape);
+export async function collect(pool: Pool, self: Self, shape: TableShape, passed: Passed): Promise<number> {
+  const { snapshot } = passed.of(shape.name);
   let forgotten = 0;
   for (;;) {
     const some = await inTransaction(pool, 'BEGIN', async (client) => {
@@ -96,9 +82,10 @@ async function forgetRecords(client: Pick<Pool, 'query'>, shape: TableShape, pla
 export async function tombstones(pool: Pool, self: Self, shapes: readonly TableShape[]): Promise<Tombstones[]> {
   const { rows } = await pool.query<GuardRow>(guardedTables);
   const guards = toGuards(rows);
+  const passed = await readPassed(pool, self);
   return Promise.all(
     shapes.map(async (shape) => {
-      const { heldUpBy } = await passing(pool, self, shape);
+      const { heldUpBy } = passed.of(shape.name);
       const { rows: counted } = await pool.query<{ kept: number }>(
         `SELECT count(*) AS kept FROM ${shape.meta} AS m WHERE ${sole}`,
       );
@@ -107,8 +94,4 @@ export async function tombstones(pool: Pool, self: Self, shapes: readonly TableS
       return { table: shape.name, kept: counted[0]!.kept, held_up_by: counted[0]!.kept > 0 ? heldUpBy : [], horizon };
     }),
   );
-}
-
-function isIn({ xmax, xip }: Snapshot): string {
-  return `m.xid < '${xmax}'::xid8 AND m.xid <> ALL ('{${xip.join(',')}}'::xid8[])`;
 }
