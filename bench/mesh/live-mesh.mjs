@@ -47,7 +47,8 @@ export class LiveMesh {
       await sites[from].node.addPeer(proxy.url);
     }
     const mesh = new LiveMesh(sites, proxies);
-    await mesh.connected(links.length);
+    // Without links the nodes find each other.
+    if (links.length > 0) await mesh.connected(links.length);
     return mesh;
   }
 
