@@ -156,6 +156,29 @@ describe.each([
     expect(ofSender!.cursor).not.toEqual(before.sender!.cursor);
   });
 
+  it('who was left rows to get from others is not brought by them what the sender wrote itself', async () => {
+    await using one = await start('one');
+    await using sender = await start('sender');
+    await using other = await start('other');
+    await using last = await start('last');
+    for (const [from, to] of [
+      [one, sender],
+      [one, last],
+      [sender, other],
+      [sender, last],
+      [other, last],
+    ] as const)
+      await give(from, to);
+    await one.write('1');
+    await give(one, sender);
+    await sender.write('2');
+    await give(sender, other);
+    expect(await give(sender, last, { nodes: [], origins: [originOf(one)], from: 0n })).toBe(1);
+    expect(await last.keys()).toEqual(['2']);
+    expect(await give(other, last)).toBe(1);
+    expect(await last.keys()).toEqual(['1', '2']);
+  });
+
   it('of a version that is to come under another that covers it nothing counts as seen', async () => {
     await using one = await start('one');
     await using two = await start('two');

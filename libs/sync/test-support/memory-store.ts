@@ -306,12 +306,13 @@ export class MemoryStore implements Store {
   #opened(found: Found): OutgoingWindow {
     const { nodeId, epoch } = this.identity;
     const isWhole = found.head.kind === 'window' && !found.head.more;
+    const own = found.held ? { [`${nodeId}~${epoch}`]: this.#present() } : {};
     const head: WindowFrame = {
       ...{ type: 'window', protocol: protocolVersion, node: nodeId, epoch },
       ...found.head,
       ...(found.held && { held: true }),
       ...{ knowledge: toWireKnowledge(this.#knowledge()), guards: {}, whole: [] },
-      ...(isWhole && { seen: toWireSeen(without(this.#seenNow(), found.origins)) }),
+      ...(isWhole && { seen: toWireSeen(without(joinSeen(this.#seenNow(), own), found.origins)) }),
     };
     const end: EndFrame = { type: 'end', rows: found.rows.length };
     const frames = [head, ...rowsFrames(found.rows, `${nodeId}~${epoch}`), end];

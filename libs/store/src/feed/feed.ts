@@ -191,11 +191,14 @@ export class PostgresFeed {
       versions: versionsWithin(shape, bounds, leftOut),
     }));
     const isHeld = (held?.transactions.length ?? 0) > 0;
+    // Of a window that holds nothing back it follows. Else others would bring its reader what we wrote, for it could not tell that it has it.
+    const own = feedName(this.identity.nodeId, this.identity.epoch);
+    const told = isHeld ? { ...seen, [own]: present } : seen;
     const head = this.head(opening, {
       ...window,
       ...{ from, to, reached, more: cut !== null },
       ...(isHeld && { held: true }),
-      ...(cut === null && { seen: seenBy(seen, held?.origins ?? (held ? null : [])) }),
+      ...(cut === null && { seen: seenBy(told, held?.origins ?? (held ? null : [])) }),
     });
     const sent = this.outgoing(opening, head, parts, found, from.xmax);
     return { ...sent, held: isHeld, overdue: held?.overdue ?? [] };
