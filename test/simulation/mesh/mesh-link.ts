@@ -118,9 +118,12 @@ export class MeshLink {
 
   #push(rows: readonly Entry[], held: readonly Entry[]): void {
     const later = new Set(held.map(({ origin }) => origin));
-    const seen = Object.fromEntries(Object.entries(this.from.seen).filter(([origin]) => !later.has(origin)));
+    const { seen: known, origin: self, present } = this.from;
+    // As in the feed: what the sender wrote itself is never held back. Of those that never write there is nothing to tell.
+    const all = this.world.writes(this.from.id) ? { ...known, [self]: present } : known;
+    const seen = Object.fromEntries(Object.entries(all).filter(([origin]) => !later.has(origin)));
     const end = withoutTransactions(
-      this.from.present,
+      present,
       held.map(({ xid }) => xid),
     );
     const push = { rows, start: this.#position!.snapshot, end, partial: held.length > 0, seen };
