@@ -1,20 +1,6 @@
-import { feedName } from './knowledge';
 import { mergeStates, type RowState } from './row-state';
 import { covers, type RowVersion, sameVersion } from './row-version';
 import type { Stamp } from './stamp';
-import type { Origin } from './version-vector';
-
-/** Incarnations under which nobody writes: of deletions that must have been made, and of versions that end what a rule has settled. */
-const nobodys = { presumed: 'presumed0000', settled: 'settled00000' } as const;
-
-/** The name under which a node writes what is nobody's write. */
-export function nobodysOrigin(nodeId: string, what: keyof typeof nobodys): Origin {
-  return feedName(nodeId, nobodys[what]);
-}
-
-export function isNobodys(origin: Origin, what: keyof typeof nobodys): boolean {
-  return origin.endsWith(feedName('', nobodys[what]));
-}
 
 /** What a side holds of a row, and of which of its versions the other side has come past. */
 export interface Side {

@@ -32,14 +32,6 @@ export function passedBy(self: Self, member: Member, ours: Knowledge, table: str
   return includes(known.cursor.snapshot, claim.snapshot) ? theirs.cursor.snapshot : null;
 }
 
-/**
- * Whether it falls to us to end the conflicts of a table that all have heard of: to the member whose name is the lowest. Of two versions of one
- * stamp the other's stands then, whoever wrote it.
- */
-export function endsConflicts(self: Self, members: readonly Member[], table: string): boolean {
-  return members.every((member) => !counts(member, self, table) || self.nodeId < member.nodeId);
-}
-
 /** The part of our feed, as of `present`, that every member that is waited for has come past (docs/members.md). */
 export function passedByAll(
   self: Self,

@@ -2,7 +2,6 @@ import * as fc from 'fast-check';
 import {
   defaultRules,
   differencesOf,
-  isLastWriteOnly,
   isOldestFirst,
   keepsFields,
   type Rules,
@@ -123,13 +122,6 @@ describe('Rules', () => {
     const some = rules('merge-fields, a=manual, b=manual, b:x=merge-fields');
     expect(['public.a', 'public.b', 'public.c'].map((table) => keepsFields(some, table))).toEqual([false, true, true]);
     expect(keepsFields(defaultRules, 'public.a')).toBe(false);
-  });
-
-  it('say of which tables the last write stands in every row', () => {
-    const some = rules('last-write-wins, a=manual, b:x=merge-fields, d=manual, d:x=last-write-wins');
-    const tables = ['public.a', 'public.b', 'public.c', 'public.d'];
-    expect(tables.filter((table) => isLastWriteOnly(some, table))).toEqual(['public.c']);
-    expect(isLastWriteOnly(rules('manual, a=last-write-wins'), 'public.a')).toBe(true);
   });
 
   it('say of which tables the older of two rows stands: by what is for the whole table', () => {

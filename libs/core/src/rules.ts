@@ -117,12 +117,8 @@ function lookUp(rules: Rules, table: string, text: string): RuleEntry {
 
 /** Whether writes to a table need field stamps: some of its rows are merged by field. */
 export function keepsFields(rules: Rules, table: string): boolean {
-  return entriesFor(rules, table).some(({ strategy }) => strategy === 'merge-fields');
-}
-
-/** Whether of every row of a table the last write stands. */
-export function isLastWriteOnly(rules: Rules, table: string): boolean {
-  return entriesFor(rules, table).every(({ strategy }) => strategy === 'last-write-wins');
+  const own = rules.filter((entry) => entry.table === table);
+  return [wholeTable(rules, table), ...own].some(({ strategy }) => strategy === 'merge-fields');
 }
 
 /**
@@ -131,11 +127,6 @@ export function isLastWriteOnly(rules: Rules, table: string): boolean {
  */
 export function isOldestFirst(rules: Rules, table: string): boolean {
   return wholeTable(rules, table).strategy === 'first-write-wins';
-}
-
-/** All that decide about some row of a table. */
-function entriesFor(rules: Rules, table: string): RuleEntry[] {
-  return [wholeTable(rules, table), ...rules.filter((entry) => entry.table === table)];
 }
 
 function wholeTable(rules: Rules, table: string): RuleEntry {

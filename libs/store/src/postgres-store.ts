@@ -1,7 +1,6 @@
 import {
   type DigestedForm,
   defaultRules,
-  isLastWriteOnly,
   type MaxVersions,
   noVersions,
   type References,
@@ -22,9 +21,7 @@ import { rethrowAway, sqlState } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
 import { PostgresFeed } from './feed/feed';
 import { Wakeup } from './feed/wakeup';
-import { collect, type Tombstones, tombstones } from './forgetting/collect';
-import { coverSiblings } from './forgetting/cover-siblings';
-import { readPassed } from './forgetting/passed';
+import { collect, readPassed, type Tombstones, tombstones } from './forgetting/collect';
 import { RowHistory } from './history/row-history';
 import { needsSeed, seedHistory } from './history/seed';
 import { ParkedBook } from './parking/book';
@@ -314,15 +311,13 @@ export class PostgresStore {
     return this.shapes.onForms(listener);
   }
 
-  /** Forgets deletions that all members have come past, and ends conflicts that the last write has settled. Returns how many deletions, by table. */
+  /** Forgets deletions that all members have come past. Returns how many, by table. */
   async collect(): Promise<Record<string, number>> {
     const { pool, identity, shapes } = this;
     try {
       const passed = await readPassed(pool, identity);
       const counts: Record<string, number> = {};
       for (const shape of shapes.all) {
-        const isSettled = isLastWriteOnly(this.rules, `${shape.schema}.${shape.table}`);
-        if (isSettled) await coverSiblings(pool, identity, shape, passed);
         counts[shape.name] = await collect(pool, identity, shape, passed);
       }
       return counts;

@@ -1,4 +1,4 @@
-import { isNobodys, type RowImage } from '@pgmesh/core';
+import type { RowImage } from '@pgmesh/core';
 import { Problem } from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
 import { rethrowAway, sqlState } from '../database';
@@ -99,7 +99,7 @@ export class ConflictBook {
   }
 
   /**
-   * Decides a conflict that nobody has decided yet, whatever stands by the rule: a write that covers all of its versions.
+   * Decides a conflict whose row still has several versions, whatever stands by the rule: a write that covers them all.
    * @throws Problem `not_found`, `decided` when a write came before, `invalid_version` for one that was not part of it, and what
    *   `decide` throws
    */
@@ -133,7 +133,7 @@ export class ConflictBook {
       [...key],
     );
     const record = await read(client, id, 'FOR UPDATE');
-    if (!isDecidable(record, rows[0])) throw decided(record.ended_by ?? rows[0] ?? null);
+    if (record.ended_at !== null || !rows[0]?.several) throw decided(record.ended_by ?? rows[0] ?? null);
     const image = 'row' in decision ? decision.row : imageOf(shape, record, decision.version);
     const { stamp, origin } = await decideIn(client, this.identity, shape, key, image);
     const { rows: ended } = await client.query<ConflictRow>(
@@ -158,14 +158,6 @@ export class ConflictBook {
     const shape = this.shapes.all.find(({ id }) => id === record.table_id);
     return shape ? [viewOf(shape, record)] : [];
   }
-}
-
-/** Whether nobody has decided since: the row has several versions, or the rule alone has ended that. */
-function isDecidable(record: ConflictRow, row: (VersionName & { readonly several: boolean }) | undefined): boolean {
-  if (!row) return false;
-  if (row.several) return record.ended_at === null;
-  const { ended_by: by } = record;
-  return isNobodys(row.origin, 'settled') && (by === null || (by.stamp === row.stamp && by.origin === row.origin));
 }
 
 async function read(db: Pick<PoolClient, 'query'>, id: number, lock = ''): Promise<ConflictRow> {

@@ -1,7 +1,6 @@
 import {
   comeTo,
   everything,
-  isNobodys,
   type Guards,
   type Knowledge,
   knowsMade,
@@ -74,8 +73,7 @@ export class Past {
 
   /** Whether they have come as far as we in the feeds of all whose writes a version was made over. */
   knewBaseOf({ past }: RowVersion): boolean {
-    const written = Object.keys(past).filter((one) => !isNobodys(one, 'settled') && !isNobodys(one, 'presumed'));
-    return written.every((origin) => {
+    return Object.keys(past).every((origin) => {
       const node = origin.slice(0, origin.lastIndexOf('~'));
       const ours = Object.hasOwn(this.ours, node) ? this.ours[node]!.cursor : null;
       const xid = ours ? ours.snapshot.xmax - 1n : 0n;

@@ -1,4 +1,4 @@
-import { concluded, type Guards, nobodysOrigin, takenOver } from '@pgmesh/core';
+import { concluded, type Guards, takenOver } from '@pgmesh/core';
 import { fromWireGuards, type WindowFrame } from '@pgmesh/wire';
 import type { PoolClient } from 'pg';
 import type { Judge } from '../apply/judge';
@@ -19,6 +19,9 @@ export interface WholeCopyOptions {
 }
 
 type GuardsByTable = ReadonlyMap<string, Guards>;
+
+/** Under which incarnation of ours deletions are written that must have been made by others: none of ours is called so. */
+const presumed = 'presumed0000';
 
 /** A piece of a copy that brings every row of some tables, and what comes with its first and last. */
 export class WholeCopy {
@@ -64,13 +67,12 @@ export class WholeCopy {
   ): Promise<ReadonlyMap<TableShape, number>> {
     const { client } = this;
     const { nodeId, epoch, origin, judge } = this.options;
-    const presumed = nobodysOrigin(nodeId, 'presumed');
     const changed = new Map<TableShape, number>();
     for (const table of this.tables) {
       const all = `(SELECT ${metaKeys(table, 'm')} FROM ${table.meta} AS m) AS b`;
       const lifted = await settlement?.liftRows(table, all, keysEqual(table, inData('d'), inMeta('b')), []);
       const past = pastOf(table.name);
-      const removal = { client, shape: lifted ?? table, judge, past, origin, presumed };
+      const removal = { client, shape: lifted ?? table, judge, past, origin, presumed: `${nodeId}~${presumed}` };
       changed.set(table, await this.notes.conclude(removal));
       const snapshot = await presentWithOurs(client);
       const own = { node: nodeId, epoch, snapshot };
