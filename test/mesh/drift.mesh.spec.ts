@@ -75,11 +75,12 @@ it('trap 37: a column on one node only pauses that table with that peer, says wh
     [a, 'b'],
     [b, 'a'],
   ] as const) {
-    const told = node.events.filter(({ type }) => type === 'table_paused' || type === 'table_resumed');
-    expect(told).toMatchObject([
-      { type: 'table_paused', peer, table: 'public.items', reason: pull.reason, remedy: pull.remedy },
-      { type: 'table_resumed', peer, table: 'public.items' },
-    ]);
+    await eventually('both are told', () =>
+      expect(node.events.filter(({ type }) => type === 'table_paused' || type === 'table_resumed')).toMatchObject([
+        { type: 'table_paused', peer, table: 'public.items', reason: pull.reason, remedy: pull.remedy },
+        { type: 'table_resumed', peer, table: 'public.items' },
+      ]),
+    );
   }
 });
 

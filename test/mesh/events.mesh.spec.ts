@@ -66,11 +66,14 @@ it('a conflict is told when it is found and when somebody has decided it, by tab
   await mesh.connected();
   await using all = await Listener.to(a, '?types=conflict_ended');
   await using ofReviews = await Listener.to(a, '?types=conflict_ended&tables=reviews');
-  const told = a.events.filter((event) => event.type === 'conflict');
-  expect(told.map(({ peer, table, key }) => ({ peer, table, key }))).toEqual([
-    { peer: 'b', table: 'public.products', key: { id: '1' } },
-    { peer: 'b', table: 'public.reviews', key: { id: '1' } },
-  ]);
+  const conflicts = () => a.events.filter((event) => event.type === 'conflict');
+  await eventually('they are told', () =>
+    expect(conflicts().map(({ peer, table, key }) => ({ peer, table, key }))).toEqual([
+      { peer: 'b', table: 'public.products', key: { id: '1' } },
+      { peer: 'b', table: 'public.reviews', key: { id: '1' } },
+    ]),
+  );
+  const told = conflicts();
   for (const { id } of told) await a.ask(`conflicts/${id}/resolve`, 'POST', { row: null });
   await eventually('both are told, and to each who asked', () => {
     expect(all.of('conflict_ended').map(({ table }) => table)).toEqual(told.map(({ table }) => table));

@@ -55,5 +55,7 @@ it('of several sources one is copied from, and the others bring nothing', async 
       (sum, event) => sum + (event.type === 'changes_received' && event.peer === peer ? event.rows : 0),
       0,
     );
-  expect([brought('a'), brought('b')].sort((x, y) => x - y)).toEqual([0, rows]);
+  await eventually('what was brought is told', () =>
+    expect([brought('a'), brought('b')].sort((x, y) => x - y)).toEqual([0, rows]),
+  );
 });

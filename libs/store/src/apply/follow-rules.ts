@@ -51,17 +51,28 @@ async function showBatch(
 ): Promise<readonly string[] | null> {
   const settlement = await Settlement.open(client, shapes, [shape.id]);
   await settlement.takeAll();
-  const later = keysAfter(shape, inMeta('m'), (column, i) => `$${i + 1}::text::${column.type}`);
-  const condition = `m.siblings IS NOT NULL${after.length > 0 ? ` AND ${later}` : ''}`;
-  const batch = `SELECT ${metaKeys(shape, 'm')} FROM ${shape.meta} AS m WHERE ${condition} ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch}`;
-  const lifted = await settlement.liftRows(shape, `(${batch}) AS b`, keysEqual(shape, inData('d'), inMeta('b')), after);
-  const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
-  const { rows } = await client.query<OpenRow>(
-    `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key, m.stamp, m.origin, m.priority, m.past, m.fields,
-       m.siblings, m.deleted, ${made('m')} AS made, ${imageOf(columns, 'd')} AS image
-     FROM ${shape.meta} AS m LEFT JOIN ${lifted.relation} AS d ON ${keysEqual(shape, inData('d'), inMeta('m'))} WHERE ${condition}
-     ORDER BY ${metaKeys(shape, 'm')} LIMIT ${concurrentBatch} FOR UPDATE OF m`,
+  const { meta } = shape;
+  const key = `ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}]`;
+  const isAfter = (from: number) => keysAfter(shape, inMeta('m'), (column, i) => `$${from + i}::text::${column.type}`);
+  const isLeft = `m.siblings IS NOT NULL${after.length > 0 ? ` AND ${isAfter(1)}` : ''}`;
+  const { rows: ends } = await client.query<{ key: string[] }>(
+    `SELECT ${key} AS key FROM ${meta} AS m WHERE ${isLeft} ORDER BY ${metaKeys(shape, 'm')} OFFSET ${concurrentBatch - 1} LIMIT 1`,
     [...after],
+  );
+  const end = ends[0]?.key ?? [];
+  const isInBatch = end.length > 0 ? `${isLeft} AND NOT ${isAfter(after.length + 1)}` : isLeft;
+  const batch = `(SELECT ${metaKeys(shape, 'm')} FROM ${meta} AS m WHERE ${isInBatch}) AS b`;
+  const bounds = [...after, ...end];
+  const lifted = await settlement.liftRows(shape, batch, keysEqual(shape, inData('d'), inMeta('b')), bounds);
+  const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
+  // Merges go on meanwhile: a row that has come into conflict since the others were lifted stands by the rules already, and is not locked here.
+  const isLifted = `(m.deleted OR d.${shape.key[0]!.ident} IS DISTINCT FROM NULL)`;
+  const { rows } = await client.query<OpenRow>(
+    `SELECT ${key} AS key, m.stamp, m.origin, m.priority, m.past, m.fields,
+       m.siblings, m.deleted, ${made('m')} AS made, ${imageOf(columns, 'd')} AS image
+     FROM ${meta} AS m LEFT JOIN ${lifted.relation} AS d ON ${keysEqual(shape, inData('d'), inMeta('m'))}
+     WHERE ${isInBatch} AND ${isLifted} ORDER BY ${metaKeys(shape, 'm')} FOR UPDATE OF m`,
+    bounds,
   );
   const judged = rows.map((row) => {
     const state = stateOf(row);
@@ -75,5 +86,5 @@ async function showBatch(
   );
   await settlement.conclude();
   for (const statement of assertConstraints(shapes, settlement.tables)) await client.query(statement);
-  return rows.length < concurrentBatch ? null : rows.at(-1)!.key;
+  return end.length > 0 ? end : null;
 }
