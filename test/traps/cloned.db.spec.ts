@@ -217,6 +217,31 @@ describe('trap 09: a disk is copied, and both nodes start', () => {
     }
   });
 
+  it('a new name is given between the transactions of users, and ends none of them', async () => {
+    const { original, copy } = await cloned();
+    await using _databases = dispose(original, copy);
+    await copy.sql('CREATE TABLE others (id int PRIMARY KEY)');
+    await (await openStore(copy, 'a')).close();
+    const user = await copy.pool.connect();
+    try {
+      await user.query('BEGIN');
+      await user.query('INSERT INTO others VALUES (1)');
+      const renamed = renameWriter({ url: copy.url, since: new Date(Date.now() - 60_000) });
+      // It has locked the one table by now, and waits for the other.
+      await eventually('it waits for the user', async () => {
+        const { rows } = await copy.pool.query(
+          `SELECT FROM pg_locks WHERE NOT granted AND mode = 'ShareRowExclusiveLock'`,
+        );
+        return rows.length > 0;
+      });
+      await user.query(`UPDATE items SET name = 'written meanwhile' WHERE id = 1`);
+      await user.query('COMMIT');
+      expect(await renamed).toMatchObject({ before: expect.any(String), after: expect.any(String) });
+    } finally {
+      user.release();
+    }
+  });
+
   it('a peer that hears of both exchanges with neither, says so, and goes on when one has been stopped', async () => {
     const { original, copy } = await cloned();
     await using _databases = dispose(original, copy);
