@@ -45,7 +45,10 @@ function plan({ only, rounds, systems: names, against }) {
   const captured = names.includes('pgmesh') ? [pgmesh, ...(before ? [before] : [])] : [];
   const round = (/** @type {number} */ number) => {
     const inTurn = (/** @type {typeof systems} */ list) => (number % 2 === 0 ? list : list.toReversed());
-    const replication = { name: 'replication', measure: (run) => measureReplication(run, inTurn(systems)) };
+    const replication = {
+      name: 'replication',
+      measure: (/** @type {Run} */ run) => measureReplication(run, inTurn(systems)),
+    };
     const capture = inTurn(captured).map((system) => ({
       name: `capture by ${system.name}`,
       measure: (/** @type {Run} */ run) => measureCapture(run, system),

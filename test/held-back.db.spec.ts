@@ -55,6 +55,10 @@ async function give(from: Node, to: Node, later: Later | null = null, limit?: nu
   return applied.rows;
 }
 
+async function giveEach(...pairs: readonly (readonly [Node, Node])[]): Promise<void> {
+  for (const [from, to] of pairs) await give(from, to);
+}
+
 const originOf = ({ store: { identity } }: Node) => feedName(identity.nodeId, identity.epoch);
 
 describe.each([
@@ -101,14 +105,7 @@ describe.each([
     await using two = await start('two');
     await using other = await start('other');
     await using last = await start('last');
-    for (const [from, to] of [
-      [one, two],
-      [two, one],
-      [one, other],
-      [one, last],
-      [other, last],
-    ] as const)
-      await give(from, to);
+    await giveEach([one, two], [two, one], [one, other], [one, last], [other, last]);
 
     await one.write('1');
     await give(one, other);
@@ -134,13 +131,7 @@ describe.each([
     await using two = await start('two');
     await using sender = await start('sender');
     await using last = await start('last');
-    for (const [from, to] of [
-      [one, sender],
-      [two, sender],
-      [one, last],
-      [sender, last],
-    ] as const)
-      await give(from, to);
+    await giveEach([one, sender], [two, sender], [one, last], [sender, last]);
     const before = await last.store.inbox.knowledge();
     await one.write('1');
     await give(one, sender);
@@ -161,14 +152,7 @@ describe.each([
     await using sender = await start('sender');
     await using other = await start('other');
     await using last = await start('last');
-    for (const [from, to] of [
-      [one, sender],
-      [one, last],
-      [sender, other],
-      [sender, last],
-      [other, last],
-    ] as const)
-      await give(from, to);
+    await giveEach([one, sender], [one, last], [sender, other], [sender, last], [other, last]);
     await one.write('1');
     await give(one, sender);
     await sender.write('2');
@@ -187,11 +171,7 @@ describe.each([
     await using last = await start('last');
     for (const from of [one, two]) for (const to of [sender, other, last]) await give(from, to);
     await give(one, two);
-    for (const [from, to] of [
-      [sender, last],
-      [other, last],
-    ] as const)
-      await give(from, to);
+    await giveEach([sender, last], [other, last]);
     await one.write('1');
     for (const to of [two, sender, other]) await give(one, to);
     await two.write('1');
@@ -206,12 +186,7 @@ describe.each([
     await using sender = await start('sender');
     await using middle = await start('middle');
     await using last = await start('last');
-    for (const [from, to] of [
-      [sender, middle],
-      [sender, last],
-      [middle, last],
-    ] as const)
-      await give(from, to);
+    await giveEach([sender, middle], [sender, last], [middle, last]);
     await sender.write('1');
     const window = await sender.store.digests.open(table, [['1']]);
     const before = await middle.store.inbox.position('sender');

@@ -146,10 +146,9 @@ class Scene implements AsyncDisposable {
 
   private startNode(site: Site<Id>): Promise<void> {
     const dialled = [...this.links].filter(([name]) => name.startsWith(`${site.id} ->`));
-    const forgetting = this.schedule.forgets ? ['--collect', '500ms'] : ['--collect', 'off'];
     return site.startNode(
       dialled.map(([, { url }]) => url),
-      ['--timeout', '3s', ...forgetting],
+      ['--timeout', '3s', '--collect', this.schedule.forgets ? '500ms' : 'off'],
     );
   }
 

@@ -85,6 +85,25 @@ export const giveWay = `SET LOCAL lock_timeout = '400ms'`;
 /** SQLSTATE of what has given way. */
 export const lockNotAvailable = '55P03';
 
+/** Lock not available, serialization failure, deadlock. */
+export const waits = (state: string | undefined): boolean =>
+  state === lockNotAvailable || state === '40001' || state === '40P01';
+
+/** A transaction that gives way to users' where it would have to wait for them, begun again as often as that. */
+export async function givingWay<T>(pool: Pool, attempts: number, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await inTransaction(pool, 'BEGIN', async (client) => {
+        await client.query(giveWay);
+        return work(client);
+      });
+    } catch (error) {
+      if (!waits(sqlState(error)) || attempt === attempts) throw error;
+    }
+    await sleep(Math.random() * 100);
+  }
+}
+
 /** Milliseconds between two such tries, and how many there are: as long as a migration may take, before the read waits like everybody's. */
 const pauseBetween = 100;
 const mostTries = 120;

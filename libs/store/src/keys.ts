@@ -5,6 +5,11 @@ export function metaKeys(shape: TableShape, alias?: string): string {
   return list(shape, (_, i) => `${alias ? `${alias}.` : ''}key${i + 1}`);
 }
 
+/** Their values as texts, in one array. */
+export function textKey(shape: Pick<TableShape, 'key'>, alias: string): string {
+  return `ARRAY[${shape.key.map((_, i) => `${alias}.key${i + 1}::text`).join(', ')}]`;
+}
+
 /** The key's columns in the data table. */
 export function dataKeys(shape: TableShape, alias?: string): string {
   return list(shape, (column) => `${alias ? `${alias}.` : ''}${column.ident}`);

@@ -17,7 +17,7 @@ import { PostgresDigests } from './compare/digests';
 import { ConflictBook } from './conflicts/book';
 import { asItIs } from './as-it-is';
 import { Connections } from './connections';
-import { rethrowAway, sqlState } from './database';
+import { rethrowAway, sqlState, waits } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
 import { PostgresFeed } from './feed/feed';
 import { Wakeup } from './feed/wakeup';
@@ -44,7 +44,6 @@ import { PostgresSyncHistory } from './sync-history';
 import { type TableShape } from './table-shape';
 import { backfill, buryMissing } from './reconcile';
 import { forgetDropped, track, untrack } from './tracking';
-import { waits } from './users-write';
 
 export interface StoreOptions {
   readonly url: string;

@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { escapeLiteral, type Pool, type PoolClient } from 'pg';
-import { giveWay, inTransaction, sqlState } from './database';
+import { giveWay, givingWay, inTransaction } from './database';
 import type { NodeIdentity } from './identity';
 import { recordWritten } from './history/record';
 import { dataKeys, inData, inMeta, keysAfter, keysEqual, metaKeys, rekeyed } from './keys';
@@ -68,20 +67,11 @@ export async function backfill(
 }
 
 /** One batch; begun again when users' transactions hold versions that it has to wait for. */
-async function backfillStep(pool: Pool, text: string, values: readonly unknown[]) {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await inTransaction(pool, 'BEGIN', async (client) => {
-        await client.query(giveWay);
-        const { rows } = await client.query<{ put: number; seen: number; last: string[] }>(text, [...values]);
-        return rows[0]!;
-      });
-    } catch (error) {
-      const state = sqlState(error);
-      if (attempt === backfillAttempts || (state !== '55P03' && state !== '40P01')) throw error;
-      await sleep(Math.random() * 100);
-    }
-  }
+function backfillStep(pool: Pool, text: string, values: readonly unknown[]) {
+  return givingWay(pool, backfillAttempts, async (client) => {
+    const { rows } = await client.query<{ put: number; seen: number; last: string[] }>(text, [...values]);
+    return rows[0]!;
+  });
 }
 
 /**

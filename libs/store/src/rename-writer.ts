@@ -1,11 +1,9 @@
 import { feedName } from '@pgmesh/core';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Pool, PoolClient } from 'pg';
-import { giveWay, inTransaction, openPool, type Queryable, sqlState } from './database';
+import type { PoolClient } from 'pg';
+import { givingWay, openPool, type Queryable } from './database';
 import { guardAnew } from './forgetting/guards';
 import { newIncarnation } from './identity';
 import { isMadeHere, madeAt } from './made-sql';
-import { waits } from './users-write';
 
 export interface RenameOptions {
   readonly url: string;
@@ -22,8 +20,8 @@ export interface Renamed {
   readonly versions: number;
 }
 
-/** Milliseconds for which it is tried to come between users' transactions: it gives way to each that waits for it. */
-const patience = 30_000;
+/** To come between users' transactions; of half a second each, at most. */
+const attempts = 60;
 
 /**
  * Lets a database that is a copy of another, or that was set back, write under a name of its own (trap 9). Its writes since then
@@ -34,46 +32,36 @@ const patience = 30_000;
 export async function renameWriter(options: RenameOptions): Promise<Renamed> {
   const pool = openPool(options.url, 1);
   try {
-    for (const until = performance.now() + patience; ;) {
-      try {
-        return await rename(pool, options);
-      } catch (error) {
-        if (!waits(sqlState(error)) || performance.now() > until) throw error;
-      }
-      await sleep(Math.random() * 100);
-    }
+    return await givingWay(pool, attempts, (client) => rename(client, options));
   } finally {
     await pool.end();
   }
 }
 
-function rename(pool: Pool, { since, nodeId }: RenameOptions): Promise<Renamed> {
-  return inTransaction(pool, 'BEGIN', async (client) => {
-    await client.query(giveWay);
-    await assertStopped(client);
-    const tables = await trackedTables(client);
-    // Whoever writes just now writes under the old name, or waits for the new one.
-    const locked = ['p2p.node', ...tables.map(({ relation }) => relation)].join(', ');
-    await client.query(`LOCK TABLE ${locked} IN SHARE ROW EXCLUSIVE MODE`);
-    const { former, present } = await renameNode(client, nodeId);
-    const [before, after] = [feedName(former.node, former.epoch), feedName(present.node, present.epoch)];
-    const fork = since.getTime() * 1000;
-    let versions = 0;
-    for (const { id } of tables) {
-      await keepPlaces(client, `p2p.meta_${id}`, before);
-      versions += await renameVersions(client, `p2p.meta_${id}`, before, after, fork);
-      await client.query('UPDATE p2p.parked SET origin = $2 WHERE table_id = $4 AND origin = $1 AND stamp > $3', [
-        before,
-        after,
-        fork,
-        id,
-      ]);
-      await renameHistory(client, `p2p.history_${id}`, before, after, fork);
-      await renameCapture(client, id, before, after);
-    }
-    await guardAnew(client, former, present);
-    return { before, after, versions };
-  });
+async function rename(client: PoolClient, { since, nodeId }: RenameOptions): Promise<Renamed> {
+  await assertStopped(client);
+  const tables = await trackedTables(client);
+  // Whoever writes just now writes under the old name, or waits for the new one.
+  const locked = ['p2p.node', ...tables.map(({ relation }) => relation)].join(', ');
+  await client.query(`LOCK TABLE ${locked} IN SHARE ROW EXCLUSIVE MODE`);
+  const { former, present } = await renameNode(client, nodeId);
+  const [before, after] = [feedName(former.node, former.epoch), feedName(present.node, present.epoch)];
+  const fork = since.getTime() * 1000;
+  let versions = 0;
+  for (const { id } of tables) {
+    await keepPlaces(client, `p2p.meta_${id}`, before);
+    versions += await renameVersions(client, `p2p.meta_${id}`, before, after, fork);
+    await client.query('UPDATE p2p.parked SET origin = $2 WHERE table_id = $4 AND origin = $1 AND stamp > $3', [
+      before,
+      after,
+      fork,
+      id,
+    ]);
+    await renameHistory(client, `p2p.history_${id}`, before, after, fork);
+    await renameCapture(client, id, before, after);
+  }
+  await guardAnew(client, former, present);
+  return { before, after, versions };
 }
 
 async function assertStopped(db: Queryable): Promise<void> {

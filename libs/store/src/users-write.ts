@@ -1,7 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '@pgmesh/wire';
 import type { Pool, PoolClient } from 'pg';
-import { giveWay, inTransaction, sqlState } from './database';
+import { givingWay, sqlState, waits } from './database';
 
 /** Of half a second each, at most. */
 const attempts = 12;
@@ -12,22 +11,12 @@ const attempts = 12;
  * @throws Problem `busy`; `invalid_value`, `forbidden` when PostgreSQL refuses what is written
  */
 export async function usersWrite<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await inTransaction(pool, 'BEGIN', async (client) => {
-        await client.query(giveWay);
-        return work(client);
-      });
-    } catch (error) {
-      if (!waits(sqlState(error)) || attempt === attempts) throw refused(error);
-    }
-    await sleep(Math.random() * 100);
+  try {
+    return await givingWay(pool, attempts, work);
+  } catch (error) {
+    throw refused(error);
   }
 }
-
-/** Lock not available, serialization failure, deadlock. */
-export const waits = (state: string | undefined): boolean =>
-  state === '55P03' || state === '40001' || state === '40P01';
 
 /** Values that the table, its constraints, domains and triggers do not take. */
 const refusals = /^(0A|20|21|22|23|27|2F|38|39|42|44|54|P0)/;

@@ -5,6 +5,7 @@ import {
   cutSnapshot,
   defaultRules,
   type DigestedForm,
+  feedName,
   type FeedRequest,
   formDigest,
   formatSnapshot,
@@ -306,7 +307,8 @@ export class MemoryStore implements Store {
   #opened(found: Found): OutgoingWindow {
     const { nodeId, epoch } = this.identity;
     const isWhole = found.head.kind === 'window' && !found.head.more;
-    const own = found.held ? { [`${nodeId}~${epoch}`]: this.#present() } : {};
+    const feed = feedName(nodeId, epoch);
+    const own = found.held ? { [feed]: this.#present() } : {};
     const head: WindowFrame = {
       ...{ type: 'window', protocol: protocolVersion, node: nodeId, epoch },
       ...found.head,
@@ -315,7 +317,7 @@ export class MemoryStore implements Store {
       ...(isWhole && { seen: toWireSeen(without(joinSeen(this.#seenNow(), own), found.origins)) }),
     };
     const end: EndFrame = { type: 'end', rows: found.rows.length };
-    const frames = [head, ...rowsFrames(found.rows, `${nodeId}~${epoch}`), end];
+    const frames = [head, ...rowsFrames(found.rows, feed), end];
     let closed = false;
     this.openWindows += 1;
     const close = async (): Promise<void> => {

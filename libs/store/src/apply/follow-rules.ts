@@ -2,7 +2,7 @@ import { formatRules } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { recordConflicts } from '../conflicts/record';
 import type { Connections } from '../connections';
-import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
+import { inData, inMeta, keysAfter, keysEqual, metaKeys, textKey } from '../keys';
 import { made } from '../made-sql';
 import type { TableShape } from '../table-shape';
 import { concurrentBatch, imageOf } from './merge-sql';
@@ -52,7 +52,7 @@ async function showBatch(
   const settlement = await Settlement.open(client, shapes, [shape.id]);
   await settlement.takeAll();
   const { meta } = shape;
-  const key = `ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}]`;
+  const key = textKey(shape, 'm');
   const isAfter = (from: number) => keysAfter(shape, inMeta('m'), (column, i) => `$${from + i}::text::${column.type}`);
   const isLeft = `m.siblings IS NOT NULL${after.length > 0 ? ` AND ${isAfter(1)}` : ''}`;
   const { rows: ends } = await client.query<{ key: string[] }>(

@@ -1,5 +1,16 @@
 import { printed, sizeOf } from '../feed/window-query';
-import { inCollation, inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, rekeyed, stagedKeys } from '../keys';
+import {
+  inCollation,
+  inData,
+  inMeta,
+  inStage,
+  keysAfter,
+  keysEqual,
+  metaKeys,
+  rekeyed,
+  stagedKeys,
+  textKey,
+} from '../keys';
 import { made } from '../made-sql';
 import type { Column, TableShape } from '../table-shape';
 import { impostorQuery } from './same-name';
@@ -177,7 +188,7 @@ function concurrentQuery({ shape, columns, source, literals }: Stage, after: boo
           OVER (ORDER BY ${order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
       FROM found AS c
     )
-    SELECT ARRAY[${shape.key.map((_, i) => `c.key${i + 1}::text`).join(', ')}] AS key, c.found, c.fresh, c.fresh AND c.deleted AND ${our}.${ours[0]!.at} IS DISTINCT FROM NULL AS unversioned,
+    SELECT ${textKey(shape, 'c')} AS key, c.found, c.fresh, c.fresh AND c.deleted AND ${our}.${ours[0]!.at} IS DISTINCT FROM NULL AS unversioned,
       c.stamp, c.origin, c.priority, c.past, c.fields, c.siblings, c.deleted, ${made('c')} AS made, c.xid::text, ${imageOf(ours, our)} AS image,
       c.v1, c.v2, c.v3, c.v4, c.v5, c.v6, c.v7, c.v8, c.v9, ${imageOf(theirs)} AS staged
     FROM sized AS c WHERE c.bytes_before < ${concurrentBytes} ORDER BY ${order}`;

@@ -1,6 +1,6 @@
 import type { DigestedRange, DigestPart, DigestRange, KeyRange } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
-import { inData, inMeta } from '../keys';
+import { inData, inMeta, textKey } from '../keys';
 import type { TableShape } from '../table-shape';
 import { digestTexts, encoded, isGone, rowsAndVersions, wholeDigest } from './row-digest';
 import type { KeyOrder } from './key-order';
@@ -22,9 +22,8 @@ export class RangeReader {
   /** The key of the row `count` rows after the beginning of what comes from `from` on; null where there are not so many. */
   async keyAfter(from: readonly string[] | null, count: number): Promise<readonly string[] | null> {
     const ordered = this.order.expressions(inMeta('m'));
-    const key = this.shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ');
     const { rows } = await this.client.query<{ key: string[] }>(
-      `SELECT ARRAY[${key}] AS key FROM ${this.shape.meta} AS m ${from ? `WHERE ${this.order.isFrom(ordered, 2)}` : ''}
+      `SELECT ${textKey(this.shape, 'm')} AS key FROM ${this.shape.meta} AS m ${from ? `WHERE ${this.order.isFrom(ordered, 2)}` : ''}
        ORDER BY ${ordered.join(', ')} OFFSET $1 LIMIT 1`,
       [count, ...(from ?? [])],
     );

@@ -11,7 +11,7 @@ import { Problem } from '@pgmesh/wire';
 import type { Pool } from 'pg';
 import { inTransaction } from '../database';
 import { guardedTables, type GuardRow, toGuards } from '../forgetting/guards';
-import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
+import { inData, inMeta, keysAfter, keysEqual, metaKeys, textKey } from '../keys';
 import type { TableShape } from '../table-shape';
 import { flushed, unflushed } from './durable';
 import { windowCondition } from './window-query';
@@ -149,7 +149,7 @@ function changesQuery(shape: TableShape, place: Place, { since }: ChangesQuery):
   // Of our own writes the stamp is the time of the change; what came from elsewhere counts by when it arrived.
   const recent =
     since && !place.after ? `AND (m.via IS NOT NULL OR m.stamp >= ${Math.floor(since.getTime() * 1000)})` : '';
-  return `SELECT m.xid::text AS xid, ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key,
+  return `SELECT m.xid::text AS xid, ${textKey(shape, 'm')} AS key,
       json_build_object('key', (SELECT to_json(k) FROM (SELECT ${key}) AS k),
         'op', CASE WHEN m.deleted THEN 'delete' ELSE 'upsert' END,
         'version', json_build_object('stamp', m.stamp, 'origin', m.origin, 'priority', m.priority,

@@ -1,6 +1,6 @@
 import type { CopyPoint } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
-import { inMeta, keysAfter, metaKeys } from '../keys';
+import { inMeta, keysAfter, metaKeys, textKey } from '../keys';
 import type { TableShape } from '../table-shape';
 import { isLacking, type LeftOut, leftOutLiterals } from './left-out';
 
@@ -70,7 +70,7 @@ async function lastKey(
   count: number,
 ): Promise<string[] | null> {
   const { rows } = await client.query<{ key: string[] }>(
-    `SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key
+    `SELECT ${textKey(shape, 'm')} AS key
      FROM ${shape.meta} AS m ${after ? `WHERE ${rangeStart(shape, after)}` : ''}
      ORDER BY ${metaKeys(shape, 'm')} OFFSET ${count - 1} LIMIT 2`,
   );

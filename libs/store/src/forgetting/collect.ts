@@ -2,7 +2,7 @@ import { formatCursor, parsePgSnapshot, passedByAll, type Passing, raised, type 
 import type { Pool } from 'pg';
 import { inTransaction } from '../database';
 import { durably } from '../feed/durable';
-import { metaKeys } from '../keys';
+import { metaKeys, textKey } from '../keys';
 import { memberColumns, type MemberRow, toMember } from '../member-rows';
 import { readKnowledge } from '../positions';
 import type { TableShape } from '../table-shape';
@@ -81,10 +81,9 @@ export async function collect(pool: Pool, self: Self, shape: TableShape, passed:
 
 /** What is recorded of the rows at these places of the metadata: it is kept no longer than their versions. */
 async function forgetRecords(client: Pick<Pool, 'query'>, shape: TableShape, places: readonly string[]): Promise<void> {
-  const keys = shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ');
   await client.query(
     `DELETE FROM p2p.conflict AS c USING ${shape.meta} AS m
-     WHERE m.ctid = ANY ($1::tid[]) AND c.table_id = $2 AND c.key = ARRAY[${keys}]`,
+     WHERE m.ctid = ANY ($1::tid[]) AND c.table_id = $2 AND c.key = ${textKey(shape, 'm')}`,
     [places, shape.id],
   );
   if (shape.maxVersions === 0) return;

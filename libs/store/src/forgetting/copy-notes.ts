@@ -14,7 +14,7 @@ import { imageOf } from '../apply/merge-sql';
 import type { Stage } from '../apply/stage';
 import { settle } from '../apply/standing';
 import { recordConflicts } from '../conflicts/record';
-import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys } from '../keys';
+import { inData, inMeta, inStage, keysAfter, keysEqual, metaKeys, textKey } from '../keys';
 import { made } from '../made-sql';
 import type { TableShape } from '../table-shape';
 import type { Past } from './past';
@@ -65,7 +65,7 @@ export class CopyNotes {
     const [node, from] = [literals.length + 1, literals.length + 2];
     await this.client.query(
       `INSERT INTO p2p.copied_key (node, table_id, key)
-       SELECT $${node}::text, ${shape.id}, ${textKey(shape)}
+       SELECT $${node}::text, ${shape.id}, ${textKey(shape, 'm')}
        FROM (${source}) AS s JOIN ${shape.meta} AS m ON ${keysEqual(shape, inMeta('m'), inStage('s'))}
          JOIN p2p.copy_notes AS n ON n.node = $${node}::text AND n.table_id = ${shape.id}
        WHERE NOT n.matched OR m.via IS DISTINCT FROM $${from}::text OR m.xid <> pg_current_xact_id()`,
@@ -103,11 +103,11 @@ export class CopyNotes {
     const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
     const later = keysAfter(shape, inMeta('m'), (column, i) => `$${i + 3}::text::${column.type}`);
     const { rows } = await client.query<Missing>(
-      `SELECT ${textKey(shape)} AS key, m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, ${made('m')} AS made,
+      `SELECT ${textKey(shape, 'm')} AS key, m.stamp, m.origin, m.priority, m.past, m.fields, m.siblings, m.deleted, ${made('m')} AS made,
          m.xid::text, ${imageOf(columns, 'd')} AS image
        FROM ${shape.meta} AS m LEFT JOIN ${shape.relation} AS d ON ${keysEqual(shape, inData('d'), inMeta('m'))}
        WHERE NOT (m.deleted AND m.siblings IS NULL) AND ($2::text IS NULL OR m.via IS DISTINCT FROM $2) AND m.xid <> pg_current_xact_id()
-         AND NOT EXISTS (SELECT FROM p2p.copied_key AS k WHERE k.node = $1 AND k.table_id = ${shape.id} AND k.key = ${textKey(shape)})
+         AND NOT EXISTS (SELECT FROM p2p.copied_key AS k WHERE k.node = $1 AND k.table_id = ${shape.id} AND k.key = ${textKey(shape, 'm')})
          ${after.length > 0 ? `AND ${later}` : ''}
        ORDER BY ${metaKeys(shape, 'm')} LIMIT ${batch} FOR UPDATE OF m`,
       [this.node, matched ? this.source : null, ...after],
@@ -147,8 +147,4 @@ function remaining({ past, origin, presumed }: Removal, before: RowState, xid: b
 export function deletionOf(state: RowState, origin: string): RowVersion {
   const stamp = (highestStamp(state) ?? 0) + 1;
   return { stamp, origin, priority: 0, past: pastOfWrite(state, origin), deleted: true, image: null };
-}
-
-function textKey(shape: TableShape): string {
-  return `ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}]`;
 }

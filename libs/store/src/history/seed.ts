@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
-import { giveWay, inTransaction, sqlState } from '../database';
-import { inData, inMeta, keysAfter, keysEqual, metaKeys } from '../keys';
+import { giveWay, inTransaction, sqlState, waits } from '../database';
+import { inData, inMeta, keysAfter, keysEqual, metaKeys, textKey } from '../keys';
 import type { TableShape } from '../table-shape';
 import { prints } from './capture-block';
 import { inKeys, keptImage, ownDeleted, ownImage, ownVersion } from './record-sql';
@@ -60,15 +60,13 @@ async function dropHistory(pool: Pool, shape: TableShape): Promise<void> {
       await client.query(`DROP FUNCTION IF EXISTS ${prints(shape)}(regclass)`);
     });
   } catch (error) {
-    const state = sqlState(error);
-    if (state !== '55P03' && state !== '40P01') throw error;
+    if (!waits(sqlState(error))) throw error;
   }
 }
 
 function seedBatch(shape: TableShape, further: boolean): string {
   const later = keysAfter(shape, inMeta('m'), (column, i) => `$${i + 1}::text::${column.type}`);
   const columns = shape.columns.map((column) => ({ ...column, at: column.ident }));
-  const last = shape.key.map((_, i) => `b.key${i + 1}::text`).join(', ');
   return `WITH batch AS MATERIALIZED (
       SELECT m.* FROM ${shape.meta} AS m ${further ? `WHERE ${later}` : ''} ORDER BY ${metaKeys(shape, 'm')} LIMIT ${batchSize}
     ), put AS (
@@ -83,5 +81,5 @@ function seedBatch(shape: TableShape, further: boolean): string {
       RETURNING 1
     )
     SELECT (SELECT count(*) FROM put) AS recorded, (SELECT count(*) FROM batch) AS seen,
-      (SELECT ARRAY[${last}] FROM (SELECT * FROM batch AS b ORDER BY ${shape.key.map((_, i) => `b.key${i + 1} DESC`).join(', ')} LIMIT 1) AS b) AS last`;
+      (SELECT ${textKey(shape, 'b')} FROM (SELECT * FROM batch AS b ORDER BY ${shape.key.map((_, i) => `b.key${i + 1} DESC`).join(', ')} LIMIT 1) AS b) AS last`;
 }

@@ -1,6 +1,6 @@
 import type { RowImage, Visible } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
-import { inMeta, keysEqual } from '../keys';
+import { inMeta, keysEqual, textKey } from '../keys';
 import type { TableShape } from '../table-shape';
 import { typed } from '../typed-text';
 import { isSameVersion } from './lift';
@@ -30,7 +30,7 @@ export async function parkUnread(
   });
   const { rows: put } = await client.query<RecordRow & { was: boolean }>(
     `WITH out AS MATERIALIZED (
-       SELECT ARRAY[${shape.key.map((_, i) => `m.key${i + 1}::text`).join(', ')}] AS key, r.image, r.stamp, r.origin, r.composed,
+       SELECT ${textKey(shape, 'm')} AS key, r.image, r.stamp, r.origin, r.composed,
          'refused' AS reason, NULL AS "constraint", r.message, NULL::jsonb AS waits_for,
          EXISTS (SELECT FROM p2p.parked AS p WHERE ${isSameVersion(shape)}) AS was
        FROM jsonb_to_recordset($1::jsonb) AS r (key jsonb, stamp int8, origin text, composed bool, image jsonb, message text)

@@ -1,4 +1,5 @@
 import { escapeLiteral } from 'pg';
+import { textKey } from '../keys';
 import type { TableShape } from '../table-shape';
 import { typed } from '../typed-text';
 import { type Constraints, type Reference, unquoted } from './constraints';
@@ -15,9 +16,8 @@ export function hasSettledKey(shape: TableShape | undefined): boolean {
 }
 
 /** Whether the record `p` is of the key of the metadata row `m`, where that is settled: by an index. */
-export function hasSameKey({ id, key }: TableShape): string {
-  const texts = key.map((_, i) => `m.key${i + 1}::text`).join(', ');
-  return `p.table_id = ${id} AND p2p.key_digest(p.key) = p2p.key_digest(ARRAY[${texts}])`;
+export function hasSameKey(shape: TableShape): string {
+  return `p.table_id = ${shape.id} AND p2p.key_digest(p.key) = p2p.key_digest(${textKey(shape, 'm')})`;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { firstDrawn, type Slot } from '@pgmesh/core';
 import type { Pool } from 'pg';
-import { inTransaction, type Queryable, sqlState } from '../database';
+import { inTransaction, type Queryable, sqlState, waits } from '../database';
 import {
   type Counted,
   type Counter,
@@ -30,9 +30,6 @@ export interface Interleaved {
 
 /** For how long writers may be kept waiting behind a transaction that has drawn from the sequence. */
 const patience = '5s';
-
-/** Lock not available, deadlock. */
-const waits = new Set(['55P03', '40P01']);
 
 /**
  * Lets a sequence draw the numbers of one slot only, from the next one on that is beyond all that it drew and that its columns
@@ -70,7 +67,7 @@ export async function interleave(
     return not('refused', fullDetail(done.counters, slot));
   } catch (error) {
     const state = sqlState(error);
-    if (state !== undefined && waits.has(state)) {
+    if (waits(state)) {
       return not(
         'busy',
         `A transaction that has drawn from ${sequence} is open for longer than ${patience}. Writers are not kept waiting for it: ` +
