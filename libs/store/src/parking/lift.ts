@@ -145,9 +145,10 @@ export class Lift {
       const text = `(b.image ->> '${column.name.replace(/'/g, "''")}')`;
       const value = typed({ type: column.base }, text);
       const preset = this.presets.get(column.ident);
+      // A default may be of another type, as current_user is in a column of texts, and CASE would make all values of that type.
       return preset === undefined
         ? value
-        : `CASE WHEN b.image ? '${column.name.replace(/'/g, "''")}' THEN ${value} ELSE ${preset} END`;
+        : `CASE WHEN b.image ? '${column.name.replace(/'/g, "''")}' THEN ${value} ELSE (${preset})::${column.base} END`;
     });
     await this.client.query(
       `WITH back AS (
