@@ -77,6 +77,8 @@ CREATE TABLE p2p.member (
   claim      bigint,
   snapshot   text,
   known      jsonb,
+  -- A short name of the rules by which it settles conflicts.
+  rules      text,
   evicted_at timestamptz,
   evicted_by text        COLLATE "C",
   term       integer     NOT NULL DEFAULT 0,

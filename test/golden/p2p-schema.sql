@@ -52,6 +52,7 @@ TABLE member
   claim bigint
   snapshot text
   known jsonb
+  rules text
   evicted_at timestamp with time zone
   evicted_by text
   term integer NOT NULL DEFAULT 0
@@ -204,6 +205,8 @@ CREATE UNIQUE INDEX meta_1_pkey ON p2p.meta_1 USING btree (key1, key2)
 CREATE INDEX meta_1_xid_idx ON p2p.meta_1 USING btree (xid)
 
 CREATE INDEX meta_1_xid_idx1 ON p2p.meta_1 USING btree (xid) WHERE (deleted AND (siblings IS NULL))
+
+CREATE INDEX meta_1_xid_idx2 ON p2p.meta_1 USING btree (xid) WHERE (siblings IS NOT NULL)
 
 CREATE UNIQUE INDEX node_pkey ON p2p.node USING btree (only_one)
 

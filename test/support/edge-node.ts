@@ -69,6 +69,7 @@ export class SparseStore implements NodeStore {
   };
   readonly digests: NodeStore['digests'] = {
     order: () => this.noTable(),
+    settled: () => this.noTable(),
     read: () => this.noTable(),
     endOf: () => this.noTable(),
     held: () => this.noTable(),

@@ -16,10 +16,14 @@ export interface Side {
  * never hears that they were left out, once others have told it how far that side has come.
  */
 export function mergeSides(ours: Side, theirs: Side): RowState {
-  return mergeStates(remaining(ours, theirs.state), remaining(theirs, ours.state));
+  return mergeStates(unforgotten(ours, theirs.state), unforgotten(theirs, ours.state));
 }
 
-function remaining({ state, passed }: Side, other: RowState): RowState {
+/**
+ * What is left of a side's state beside another's, which has forgotten what it came past and neither has nor covers. A row that is new to the
+ * other keeps the deletions beside it: without them it could stand although it had lost to one.
+ */
+export function unforgotten({ state, passed }: Side, other: RowState): RowState {
   const isNew = other.length === 0 && state.some((version) => !version.deleted && !passed(version));
   if (isNew) return state.filter((version) => version.deleted || !passed(version));
   const isThere = (version: RowVersion) => other.some((one) => sameVersion(one, version) || covers(one, version));

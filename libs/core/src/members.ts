@@ -34,6 +34,8 @@ export interface Claim {
   /** In the maker's own feed. */
   readonly snapshot: Snapshot;
   readonly known: Knowledge;
+  /** A short name of the rules by which it settles conflicts (`rulesDigest`); null where it does not say. */
+  readonly rules: string | null;
 }
 
 export interface Eviction {
@@ -79,7 +81,7 @@ function textOf({ claim, tables }: Member): string {
     formatCursor(cursor),
     of,
   ]);
-  return JSON.stringify([claim && formatSnapshot(claim.snapshot), known.sort(), tables]);
+  return JSON.stringify([claim && formatSnapshot(claim.snapshot), known.sort(), tables, claim?.rules ?? null]);
 }
 
 /** Nobody waits for it any longer. */

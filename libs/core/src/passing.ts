@@ -32,6 +32,11 @@ export function passedBy(self: Self, member: Member, ours: Knowledge, table: str
   return includes(known.cursor.snapshot, claim.snapshot) ? theirs.cursor.snapshot : null;
 }
 
+/** Whether all that are waited for settle conflicts by the same rules as we. */
+export function agreeOnRules(self: Self, members: readonly Member[], table: string, rules: string): boolean {
+  return members.every((member) => !counts(member, self, table) || member.claim?.rules === rules);
+}
+
 /** The part of our feed, as of `present`, that every member that is waited for has come past (docs/members.md). */
 export function passedByAll(
   self: Self,

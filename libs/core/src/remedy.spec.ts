@@ -43,9 +43,15 @@ describe('remedyOf', () => {
   });
 
   it('lets one of both write a row of which one version says two things', () => {
-    const other = row({ version: version({ past: { 'd~1': 3 } }) });
+    const other = { ...row(), digest: 'of another priority' };
     expect(both(row(), other)).toEqual(['write', 'none']);
     expect(both(other, row())).toEqual(['write', 'none']);
+  });
+
+  it('leaves to the merge what was added to the past of a version on one side', () => {
+    const other = row({ version: version({ past: { 'd~1': 3 } }) });
+    expect(both(row(), other)).toEqual(['none', 'none']);
+    expect(both(other, row())).toEqual(['none', 'none']);
   });
 
   it('writes over a version that bears the name of a node that does not know it', () => {

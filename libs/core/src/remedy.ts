@@ -1,5 +1,5 @@
 import type { Stamp } from './stamp';
-import type { Origin, VersionVector } from './version-vector';
+import { type Origin, sameVector, type VersionVector } from './version-vector';
 
 /** How a node holds one row, as it tells another node with which it compares. Digests are opaque: equal ones are of equal things. */
 export interface HeldRow {
@@ -78,10 +78,17 @@ function isSameVersion({ version: a }: HeldRow, { version: b }: HeldRow): boolea
   return a !== null && b !== null && a.stamp === b.stamp && a.origin === b.origin;
 }
 
-/** Equal names, another past or priority: a hand in the metadata, or two databases that write under one name. */
+/** Equal names and pasts, another priority: a hand in the metadata, or two databases that write under one name. What differs in its past is joined. */
 function isOtherUnderItsName({ version: a, digest: x }: HeldRow, { version: b, digest: y }: HeldRow): boolean {
   const isParked = a!.deleted && a!.several;
-  return x !== y && a!.names === b!.names && a!.deleted === b!.deleted && a!.composed === b!.composed && !isParked;
+  return (
+    x !== y &&
+    sameVector(a!.past, b!.past) &&
+    a!.names === b!.names &&
+    a!.deleted === b!.deleted &&
+    a!.composed === b!.composed &&
+    !isParked
+  );
 }
 
 /** Whether a version bears the other's name and the other does not know it: it would refuse it. */

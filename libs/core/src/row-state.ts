@@ -1,6 +1,6 @@
 import { compareVersions, covers, type RowVersion, sameVersion } from './row-version';
 import type { Stamp } from './stamp';
-import { joinVectors, type Origin, type VersionVector } from './version-vector';
+import { joinVectors, type Origin, sameVector, type VersionVector } from './version-vector';
 
 /**
  * What a node knows of one row: the set of its concurrent versions, nearly always one (invariant 5). Kept in the order of
@@ -8,20 +8,41 @@ import { joinVectors, type Origin, type VersionVector } from './version-vector';
  */
 export type RowState = readonly RowVersion[];
 
-/** The join of two states: their union less what another version of it covers. Commutative, associative, idempotent. */
+/**
+ * The join of two states: their union less what another version of it covers. Commutative, associative, idempotent. A version that has let
+ * go of its siblings on one side (`letGo`) has on the other as well.
+ */
 export function mergeStates(a: RowState, b: RowState): RowState {
   const union = [...a];
   for (const version of b) {
-    if (!union.some((known) => sameVersion(known, version))) union.push(version);
+    const at = union.findIndex((known) => sameVersion(known, version));
+    if (at < 0) union.push(version);
+    else union[at] = withPastOf(union[at]!, version);
   }
   return union
     .filter((version) => !union.some((other) => !sameVersion(other, version) && covers(other, version)))
     .sort(compareVersions);
 }
 
-/** Whether two states hold the same versions. */
+function withPastOf(version: RowVersion, { past }: RowVersion): RowVersion {
+  return sameVector(version.past, past) ? version : { ...version, past: joinVectors(version.past, past) };
+}
+
+/** Whether two states hold the same versions, made over the same. */
 export function sameState(a: RowState, b: RowState): boolean {
-  return a.length === b.length && a.every((version) => b.some((other) => sameVersion(other, version)));
+  const isIn = (version: RowVersion, state: RowState) =>
+    state.some((other) => sameVersion(other, version) && sameVector(other.past, version.past));
+  return a.length === b.length && a.every((version) => isIn(version, b));
+}
+
+/**
+ * A row's state without what lost, where the last write stands: it counts as made over all the others from then on, as if its writer had seen
+ * them. Unchanged where another was written at the same time as the last.
+ */
+export function letGo(state: RowState): RowState {
+  const last = state.at(-1);
+  if (last === undefined || state.length === 1 || state.at(-2)!.stamp >= last.stamp) return state;
+  return [{ ...last, past: pastOfWrite(state, last.origin) }];
 }
 
 /** The past of a write that `origin` makes over `state`: all that any of its versions had seen, and those versions. */

@@ -10,8 +10,8 @@ export type RowImage = Readonly<Record<string, string | null>>;
  * One write of a row, with the whole row that it left behind.
  *
  * `past` holds what the writer had seen of *other* origins; that a version covers its own origin up to its own stamp goes
- * without saying. A row that only ever one node wrote therefore has an empty past, whatever the number of its writes, and two
- * equal versions have equal pasts.
+ * without saying. A row that only ever one node wrote therefore has an empty past, whatever the number of its writes. It grows once, by what
+ * the version has won against, when every member has heard of that (`letGo`).
  */
 export interface RowVersion {
   readonly stamp: Stamp;

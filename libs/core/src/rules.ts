@@ -129,6 +129,12 @@ export function isOldestFirst(rules: Rules, table: string): boolean {
   return wholeTable(rules, table).strategy === 'first-write-wins';
 }
 
+/** Whether the last write stands in every row of a table. */
+export function isLastWriteOnly(rules: Rules, table: string): boolean {
+  const entries = [wholeTable(rules, table), ...rules.filter((entry) => entry.table === table)];
+  return entries.every(({ strategy }) => strategy === 'last-write-wins');
+}
+
 function wholeTable(rules: Rules, table: string): RuleEntry {
   return rules.find((entry) => entry.table === table && entry.prefix === null) ?? rules[0];
 }

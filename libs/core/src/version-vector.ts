@@ -17,6 +17,14 @@ export function vectorCovers(vector: VersionVector, origin: Origin, stamp: Stamp
   return known !== undefined && known >= stamp;
 }
 
+export function sameVector(a: VersionVector, b: VersionVector): boolean {
+  const entries = Object.entries(a);
+  return (
+    entries.length === Object.keys(b).length &&
+    entries.every(([origin, stamp]) => Object.hasOwn(b, origin) && b[origin] === stamp)
+  );
+}
+
 /** The smallest vector that covers both. */
 export function joinVectors(a: VersionVector, b: VersionVector): VersionVector {
   const joined: Record<Origin, Stamp> = Object.assign(Object.create(null), a);

@@ -44,6 +44,8 @@ export class PostgresMembers {
     private readonly pool: Pool,
     private readonly identity: { readonly nodeId: string; readonly epoch: string },
     private readonly shapes: Shapes,
+    /** A short name of the rules in force. */
+    private readonly rules: () => string,
   ) {}
 
   async heads(): Promise<MemberHead[]> {
@@ -87,13 +89,14 @@ export class PostgresMembers {
     const [own = null] = await this.list([nodeId]);
     const tables = [...this.shapes.names].sort();
     const last = own?.epoch === epoch ? own.claim : null;
+    const rules = this.rules();
     const { snapshot, known, isChanged } = await this.present(last);
-    const isSame = last !== null && String(own!.tables) === String(tables);
+    const isSame = last !== null && String(own!.tables) === String(tables) && last.rules === rules;
     if (!anew && isSame && !isChanged && !passesMore(last.known, known, await this.heads())) return null;
     const [change = null] = await this.changing([nodeId], (members) => {
       const before = members.get(nodeId);
       const number = before?.epoch === epoch ? (before.claim?.number ?? 0) : 0;
-      const claim: Claim = { number: number + 1, snapshot: isChanged ? snapshot : last!.snapshot, known };
+      const claim: Claim = { number: number + 1, snapshot: isChanged ? snapshot : last!.snapshot, known, rules };
       const seen = { firstSeen: now, lastSeen: now };
       const after: Member = { nodeId, epoch, tables, ...seen, claim, evicted: null, term: 0 };
       return [before ? joinMembers(before, after) : after];

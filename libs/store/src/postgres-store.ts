@@ -1,9 +1,11 @@
 import {
   type DigestedForm,
   defaultRules,
+  isLastWriteOnly,
   type MaxVersions,
   noVersions,
   type References,
+  rulesDigest,
   type Rules,
   type Slot,
 } from '@pgmesh/core';
@@ -21,7 +23,9 @@ import { rethrowAway, sqlState, waits } from './database';
 import { type ChangesPage, type ChangesQuery, readChanges } from './feed/changes';
 import { PostgresFeed } from './feed/feed';
 import { Wakeup } from './feed/wakeup';
-import { collect, readPassed, type Tombstones, tombstones } from './forgetting/collect';
+import { collect, type Tombstones, tombstones } from './forgetting/collect';
+import { letGo } from './forgetting/let-go';
+import { readPassed } from './forgetting/passed';
 import { RowHistory } from './history/row-history';
 import { needsSeed, seedHistory } from './history/seed';
 import { ParkedBook } from './parking/book';
@@ -198,12 +202,13 @@ export class PostgresStore {
       identity,
       shapes,
       (table, keys) => feed.openRows(table, keys),
+      ({ schema, table }) => isLastWriteOnly(rulebook.rules, `${schema}.${table}`),
       () => wakeup.ring(),
     );
     const history = new PostgresSyncHistory(pool);
     const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
-    const members = new PostgresMembers(pool, identity, shapes);
+    const members = new PostgresMembers(pool, identity, shapes, () => rulesDigest(rulebook.rules));
     const conflicts = new ConflictBook(pool, identity, shapes);
     const parked = new ParkedBook(pool, identity, shapes);
     const parking = new ParkingUpkeep(
@@ -310,13 +315,14 @@ export class PostgresStore {
     return this.shapes.onForms(listener);
   }
 
-  /** Forgets deletions that all members have come past. Returns how many, by table. */
+  /** Forgets what all members have come past: deletions, and versions that have lost to the last write. Returns how many deletions, by table. */
   async collect(): Promise<Record<string, number>> {
     const { pool, identity, shapes } = this;
     try {
-      const passed = await readPassed(pool, identity);
+      const passed = await readPassed(pool, identity, this.rules);
       const counts: Record<string, number> = {};
       for (const shape of shapes.all) {
+        await letGo(pool, shape, passed);
         counts[shape.name] = await collect(pool, identity, shape, passed);
       }
       return counts;
@@ -327,7 +333,7 @@ export class PostgresStore {
 
   /** What is remembered of deletions, table by table, and who has yet to hear of them. */
   tombstones(): Promise<Tombstones[]> {
-    return tombstones(this.pool, this.identity, this.shapes.all).catch(rethrowAway);
+    return tombstones(this.pool, this.identity, this.shapes.all, this.rules).catch(rethrowAway);
   }
 
   /** The foreign keys between them. */

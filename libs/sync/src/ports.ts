@@ -104,6 +104,8 @@ export interface Inbox {
 export interface Comparison {
   readonly table: string;
   readonly columns: readonly string[];
+  /** Rows that stand by the last write count as written over all that lost, also those that have yet to let go of it. */
+  readonly settled: boolean;
   readonly byIndex: boolean;
 }
 
@@ -111,6 +113,8 @@ export interface Comparison {
 export interface RowDigests {
   /** Names the order in which an index has the table's keys: nodes with one name have the same. Null where there is none to go by. */
   order(table: string): Promise<string | null>;
+  /** Whether the last write stands in every row of the table. */
+  settled(table: string): Promise<boolean>;
   /** @throws Problem `bad_request` for keys that are none of the table's, `not_found` for a table that is not shared */
   read(comparison: Comparison, ranges: readonly DigestRange[]): Promise<DigestedRange[]>;
   /** The key at which a range of `rows` rows from `from` on ends; null at the table's end. */

@@ -23,6 +23,10 @@ export class MemoryDigests implements RowDigests {
     return 'text';
   }
 
+  async settled(): Promise<boolean> {
+    return false;
+  }
+
   async read({ table }: Pick<Comparison, 'table'>, ranges: readonly DigestRange[]): Promise<DigestedRange[]> {
     return ranges.map((range) => this.#digest(this.#sorted(table), range));
   }

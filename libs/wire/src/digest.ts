@@ -16,7 +16,8 @@ export const mostRanges = 64;
 export const mostParts = 64;
 export const mostKeys = 500;
 
-const table = { protocol: z.int(), node_id: name, table: name, columns: names };
+/** `settled`: what has won by the last write is compared as if it had been written over all that it won against. */
+const table = { protocol: z.int(), node_id: name, table: name, columns: names, settled: z.boolean().default(false) };
 
 const rangeSchema = z.discriminatedUnion('by', [
   z.object({ from: bound, to: bound, by: z.literal('at'), at: z.array(key).max(mostParts) }),

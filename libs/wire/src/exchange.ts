@@ -83,7 +83,12 @@ export const wireMemberSchema = z.object({
   last_seen: time,
   /** Null where it has made none, and where the listener has it. */
   claim: z
-    .object({ number: z.int().min(1), snapshot: snapshotText, known: wireKnowledgeSchema })
+    .object({
+      number: z.int().min(1),
+      snapshot: snapshotText,
+      known: wireKnowledgeSchema,
+      rules: z.string().max(100).nullable().default(null),
+    })
     .nullable()
     .default(null),
   evicted: z.object({ at: time, by: nodeName }).nullable().default(null),
@@ -326,6 +331,7 @@ export function toWireMember({ nodeId, firstSeen, lastSeen, claim, tables, ...me
       number: claim.number,
       snapshot: formatSnapshot(claim.snapshot),
       known: toWireKnowledge(claim.known),
+      rules: claim.rules,
     },
     ...member,
   };

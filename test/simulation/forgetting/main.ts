@@ -4,12 +4,13 @@ import { shrink } from '../shrink';
 import { scheduleOf } from './schedule';
 import { simulate, type Tally } from './simulator';
 
-/** `npm run simulate:forgetting -- --seeds 100000 [--from 0]` */
+/** `npm run simulate:forgetting -- --seeds 100000 [--from 0] [--lets-go]` */
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '2000' },
     from: { type: 'string', default: '0' },
     without: { type: 'string' },
+    'lets-go': { type: 'boolean', default: false },
     all: { type: 'boolean' },
   },
 });
@@ -20,11 +21,11 @@ const without = Object.fromEntries(
     .filter(Boolean)
     .map((name) => [name, true]),
 );
-const tally: Tally = { collected: 0, copies: 0 };
+const tally: Tally = { collected: 0, copies: 0, letGo: 0 };
 const began = performance.now();
 let failed = 0;
 for (let seed = from; seed < from + seeds; seed++) {
-  const schedule = scheduleOf(seed);
+  const schedule = scheduleOf(seed, values['lets-go']);
   const failure = simulate(core, schedule, without, tally);
   if (failure === null) continue;
   failed++;

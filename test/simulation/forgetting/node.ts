@@ -77,6 +77,7 @@ export class ForgettingNode {
   #claims = 0;
   awake = true;
   collected = 0;
+  letGo = 0;
   copies = 0;
 
   constructor(
@@ -216,7 +217,7 @@ export class ForgettingNode {
   }
 
   #claim(): void {
-    const claim: Claim = { number: ++this.#claims, snapshot: this.#present(), known: this.knowledge() };
+    const claim: Claim = { number: ++this.#claims, snapshot: this.#present(), known: this.knowledge(), rules: null };
     const before = this.#durable.members[this.name];
     const at = 0;
     const own: Member = {
@@ -239,12 +240,13 @@ export class ForgettingNode {
     this.#durable = { ...this.#durable, members: { ...this.#durable.members, [other.name]: evicted } };
   }
 
-  collect(): number {
+  collect(letsGo: boolean): number {
     const { core } = this;
     const members = this.without.claims ? [] : Object.values(this.#durable.members);
     const self = { nodeId: this.name, epoch: this.epoch };
     const { snapshot } = core.passedByAll(self, members, this.knowledge(), table, this.#present());
     const rows = new Map(this.#durable.rows);
+    if (letsGo) this.#letGo(rows, (xid) => core.shows(snapshot, xid));
     let { forgotten } = this.#durable;
     let dropped = 0;
     for (const [row, { state, xid }] of rows) {
@@ -253,11 +255,22 @@ export class ForgettingNode {
       forgotten = Math.max(forgotten, state[0]!.stamp);
       dropped++;
     }
+    this.#durable = { ...this.#durable, rows };
     if (dropped === 0) return 0;
     this.collected += dropped;
     const guards = core.raised(this.guards, { node: this.name, epoch: this.epoch }, snapshot);
     this.#durable = { ...this.#durable, rows, guards, forgotten };
     return dropped;
+  }
+
+  #letGo(rows: Map<number, Kept>, isPassed: (xid: bigint) => boolean): void {
+    for (const [row, kept] of rows) {
+      if (!isPassed(kept.xid) || this.#open?.rows.has(row)) continue;
+      const state = this.core.letGo(kept.state);
+      if (state.length === kept.state.length) continue;
+      rows.set(row, { ...kept, state });
+      this.letGo++;
+    }
   }
 
   // What is read from us
@@ -405,7 +418,9 @@ export class ForgettingNode {
       !without.seen && (late || (!without.made && core.knowsMade(past, made!, table)));
     const passed = (version: RowVersion) => !without.absorb && this.#isPassed(knowledge, ours!, version);
     const merged = core.mergeSides({ state: ours?.state ?? [], passed }, { state: theirs, passed: seen });
-    const lost = [...(ours?.state ?? []), ...theirs].filter((one) => !merged.includes(one)).map(({ stamp }) => stamp);
+    const lost = [...(ours?.state ?? []), ...theirs]
+      .filter((one) => !merged.some((kept) => core.sameVersion(kept, one)))
+      .map(({ stamp }) => stamp);
     this.#durable = { ...this.#durable, forgotten: Math.max(this.#durable.forgotten, ...lost) };
     if (merged.length === 0) return ours && this.#delete(row, core.mergeStates(ours.state, theirs), xid);
     if (ours && core.sameState(merged, ours.state)) return;
@@ -442,7 +457,8 @@ export class ForgettingNode {
     for (const [row, kept] of this.#durable.rows) {
       if (brought.has(row) || (matched && kept.via === source) || kept.state.every(({ deleted }) => deleted)) continue;
       if (this.without.deleteAtEnd) continue;
-      const rest = kept.state.filter((version) => !this.#isPassed(known, kept, version));
+      const passed = (version: RowVersion) => this.#isPassed(known, kept, version);
+      const rest = core.unforgotten({ state: kept.state, passed }, []);
       const written = rest.length === 1 && rest[0]!.origin === this.feed && !matched ? rest[0]! : null;
       const deletion =
         written && this.#knewBase(written, known, past) && core.presumedDeletion(written, `${this.name}~presumed`);

@@ -28,12 +28,14 @@ export interface Schedule {
   /** Who reads from whom. */
   readonly links: readonly (readonly [number, number])[];
   readonly rows: number;
+  /** Whether the last write stands everywhere, so that nodes let go of what has lost to it. */
+  readonly letsGo: boolean;
   readonly steps: readonly Step[];
 }
 
 type Below = (n: number) => number;
 
-export function scheduleOf(seed: number): Schedule {
+export function scheduleOf(seed: number, letsGo = false): Schedule {
   const random = seededRandom(seed);
   const below: Below = (n) => Math.floor(random() * n);
   const nodes = 2 + below(4);
@@ -43,7 +45,7 @@ export function scheduleOf(seed: number): Schedule {
   const rough = below(4) === 0;
   const quiet = below(3) > 0;
   const steps = Array.from({ length: 10 + below(60) }, () => stepOf(below, nodes, rough, quiet));
-  return { nodes, asleep, links: linksOf(nodes, below), rows, steps };
+  return { nodes, asleep, links: linksOf(nodes, below), rows, letsGo, steps };
 }
 
 function linksOf(nodes: number, below: Below): (readonly [number, number])[] {

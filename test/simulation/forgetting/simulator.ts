@@ -8,6 +8,8 @@ interface Written {
   readonly index: number;
   readonly name: string;
   readonly live: boolean;
+  readonly stamp: number;
+  readonly origin: string;
   readonly seen: bigint;
 }
 
@@ -15,6 +17,7 @@ interface Written {
 export interface Tally {
   collected: number;
   copies: number;
+  letGo: number;
 }
 
 /** What went wrong; null when a schedule was played and healed as it must be. */
@@ -30,6 +33,7 @@ export function simulate(core: Core, schedule: Schedule, without: Omissions = {}
     for (const node of simulation.nodes) {
       if (tally) tally.collected += node.collected;
       if (tally) tally.copies += node.copies;
+      if (tally) tally.letGo += node.letGo;
     }
   }
 }
@@ -79,7 +83,7 @@ class Simulation {
       case 'rollback':
         return node!.rollback();
       case 'collect':
-        if (node!.awake) node!.collect();
+        if (node!.awake) node!.collect(this.schedule.letsGo);
         return;
       case 'backup':
         return node!.backup();
@@ -149,7 +153,7 @@ class Simulation {
       this.#round();
       if (evicts) for (const one of near) for (const other of this.nodes) if (!near.includes(other)) one.evict(other);
     }
-    for (const one of near) one.collect();
+    for (const one of near) one.collect(this.schedule.letsGo);
   }
 
   readonly #met = new Set<string>();
@@ -177,7 +181,7 @@ class Simulation {
     const past = this.core.pastOfWrite(state, node.feed);
     const version = { stamp, origin: node.feed, priority: 0, past, deleted: !live, image: live ? { id: name } : null };
     const seen = node.ever(row) | this.#open(node, row);
-    this.#written.push({ row, index: this.#written.length, name, live, seen });
+    this.#written.push({ row, index: this.#written.length, name, live, stamp, origin: node.feed, seen });
     node.write(row, this.core.mergeStates(state, [version]));
   }
 
@@ -257,7 +261,7 @@ class Simulation {
     for (let again = 0; again < 3; again++) {
       this.#settle();
       for (const [i] of this.schedule.links.entries()) this.#ends(i)[0].gossip(this.#ends(i)[1]);
-      for (const node of this.nodes) node.collect();
+      for (const node of this.nodes) node.collect(this.schedule.letsGo);
     }
     this.#settle();
   }
@@ -278,7 +282,13 @@ class Simulation {
 
   #mustHaveConverged(): void {
     for (let row = 0; row < this.schedule.rows; row++) {
-      const wanted = this.#frontier(row);
+      if (this.schedule.letsGo) {
+        this.#mustStand(row);
+        continue;
+      }
+      const wanted = this.#frontier(row)
+        .flatMap(({ live, name }) => (live ? [name] : []))
+        .sort();
       const [first] = this.nodes;
       for (const node of this.nodes) {
         const live = node
@@ -296,15 +306,28 @@ class Simulation {
     }
   }
 
-  /** The rows that must be there: written, heard of by one that is still here, and not written over knowingly. */
-  #frontier(row: number): string[] {
+  /**
+   * What lost may be gone; the last write stands. Where that is a deletion it may have been forgotten, and a row stand that was written before it
+   * by a node that nobody waited for.
+   */
+  #mustStand(row: number): void {
+    const frontier = this.#frontier(row).sort((a, b) => a.stamp - b.stamp || (a.origin < b.origin ? -1 : 1));
+    const last = frontier.at(-1);
+    const names = last?.live ? [last.name] : [null, ...frontier.flatMap(({ live, name }) => (live ? [name] : []))];
+    const shows = visible(this.nodes[0]!.state(row));
+    for (const node of this.nodes) {
+      const found = visible(node.state(row));
+      if (found !== shows) throw new Broken(`r${row} is ${shows} at n0, and ${found} at ${node.name}`);
+    }
+    if (!names.includes(shows)) throw new Broken(`r${row} is ${shows}, and not ${names.join(' or ')}`);
+  }
+
+  /** Versions that must be there: written, heard of by one that is still here, and not written over knowingly. */
+  #frontier(row: number): Written[] {
     const heard = this.nodes.reduce((bits, node) => bits | node.ever(row), 0n);
     const all = this.#written.filter((one) => one.row === row && (heard >> BigInt(one.index)) & 1n);
     const covered = all.reduce((bits, { seen }) => bits | seen, 0n);
-    return all
-      .filter(({ index, live }) => live && !((covered >> BigInt(index)) & 1n))
-      .map(({ name }) => name)
-      .sort();
+    return all.filter(({ index }) => !((covered >> BigInt(index)) & 1n));
   }
 
   /** Whatever window was ever sent may still come; a piece of a copy comes to who has asked for it. */

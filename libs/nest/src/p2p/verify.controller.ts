@@ -84,7 +84,8 @@ export class VerifyController {
     const form = store.forms().get(table)!.form;
     const columns = form.columns.filter(({ generated }) => !generated).map(({ name: column }) => column);
     const order = await store.digests.order(table);
-    const comparison = { table, columns, byIndex: order !== null };
+    const settled = await store.digests.settled(table);
+    const comparison = { table, columns, settled, byIndex: order !== null };
     const [read] = await store.digests.read(comparison, [{ from, to, by: 'parts', parts: query.parts }]);
     const parts = read!.parts!;
     const ranges = parts.map((part, i) => ({

@@ -28,7 +28,7 @@ export function impostorQuery({ shape, columns, source }: Stage): string {
       CROSS JOIN LATERAL (SELECT ARRAY(SELECT c.attname::text FROM pg_attribute AS c
         WHERE c.attrelid = ${shape.oid} AND age(c.xmin) < age(d.xmin)) AS later) AS a
     WHERE m.stamp = s.v1 AND m.origin = s.v2 AND m.xid <> pg_current_xact_id() AND m.siblings IS NULL AND s.v6 IS NULL
-      AND (m.deleted <> s.v7 OR m.priority <> s.v3 OR coalesce(m.past, '{}') <> coalesce(s.v4, '{}')
+      AND (m.deleted <> s.v7 OR m.priority <> s.v3
         OR NOT m.deleted AND d.${shape.key[0]!.ident} IS DISTINCT FROM NULL AND (${differs.join(' OR ')}))
       AND NOT EXISTS (SELECT FROM p2p.unversioned AS u WHERE u.table_id = ${shape.id}) LIMIT 1`;
 }

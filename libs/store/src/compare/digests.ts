@@ -12,6 +12,7 @@ import { readHeld } from './held-rows';
 import { KeyOrder, orderName } from './key-order';
 import { captureLate, type RemediedRow } from './late-capture';
 import { RangeReader } from './ranges';
+import type { Compared } from './row-digest';
 
 /** Rows by their keys, and the snapshot that showed them so, as `xmax:xip,…`. */
 export interface HeldRows {
@@ -20,9 +21,8 @@ export interface HeldRows {
 }
 
 /** What a table is compared by: columns that both sides have, and whether keys are in the order of the index. */
-export interface Comparison {
+export interface Comparison extends Compared {
   readonly table: string;
-  readonly columns: readonly string[];
   readonly byIndex: boolean;
 }
 
@@ -36,6 +36,7 @@ export class PostgresDigests {
     private readonly identity: NodeIdentity,
     private readonly shapes: Shapes,
     private readonly openRows: (table: string, keys: readonly (readonly string[])[]) => Promise<OpenWindow>,
+    private readonly settles: (shape: TableShape) => boolean,
     /** Called after rows were given versions. */
     private readonly changed: () => void,
   ) {}
@@ -43,6 +44,11 @@ export class PostgresDigests {
   /** Names the order in which an index has the table's keys; null where there is none to go by. */
   order(table: string): Promise<string | null> {
     return this.of(table, (shape) => orderName(this.connections.ordinary, shape));
+  }
+
+  /** Whether the last write stands in every row of the table. */
+  settled(table: string): Promise<boolean> {
+    return this.of(table, async (shape) => this.settles(shape));
   }
 
   /** @throws Problem `bad_request` for keys that are none of the table's */
@@ -59,11 +65,11 @@ export class PostgresDigests {
     return this.ranges(comparison, (reader) => reader.keyAfter(from, rows));
   }
 
-  held({ table, columns }: Comparison, keys: readonly (readonly string[])[]): Promise<HeldRows> {
+  held({ table, ...compared }: Comparison, keys: readonly (readonly string[])[]): Promise<HeldRows> {
     return this.of(table, (shape) =>
       this.inSnapshot(this.connections.windows, shape, keys, async (client) => {
         const { rows } = await client.query<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot');
-        const held = await readHeld(client, shape, columns, keys);
+        const held = await readHeld(client, shape, compared, keys);
         return { snapshot: formatSnapshot(parsePgSnapshot(rows[0]!.snapshot)), rows: held };
       }),
     );
@@ -79,7 +85,7 @@ export class PostgresDigests {
 
   /** See captureLate. @throws Problem `busy` when somebody has the rows locked */
   async settle(
-    { table, columns }: Comparison,
+    { table, ...compared }: Comparison,
     remedies: readonly RemediedRow[],
     meanwhile: () => Promise<void> = async () => undefined,
   ): Promise<number> {
@@ -92,7 +98,7 @@ export class PostgresDigests {
         shape,
         remedies.map(({ key }) => key),
       );
-      return captureLate(this.connections.ordinary, this.identity, shape, columns, remedies, meanwhile).catch(
+      return captureLate(this.connections.ordinary, this.identity, shape, compared, remedies, meanwhile).catch(
         asProblem,
       );
     });
@@ -104,7 +110,7 @@ export class PostgresDigests {
     return this.of(comparison.table, (shape) =>
       this.inSnapshot(this.connections.ordinary, shape, [], (client) => {
         const order = comparison.byIndex ? KeyOrder.byIndex(shape) : KeyOrder.byText(shape);
-        return work(new RangeReader(client, shape, comparison.columns, order));
+        return work(new RangeReader(client, shape, comparison, order));
       }),
     );
   }

@@ -4,7 +4,7 @@ import { inData, inMeta, keysEqual } from '../keys';
 import { prepared } from '../prepared';
 import type { Column, TableShape } from '../table-shape';
 import { typed } from '../typed-text';
-import { digestOf, digestTexts, encoded, wholeDigest } from './row-digest';
+import { type Compared, digestOf, digestTexts, encoded, past, several, wholeDigest } from './row-digest';
 
 /** The keys of rows, each column's texts as one parameter. */
 export function keyColumns(shape: TableShape, keys: readonly (readonly string[])[]): string[][] {
@@ -23,16 +23,17 @@ export const inKeyTexts = (column: Column, i: number): string => typed(column, `
 export async function readHeld(
   db: Queryable,
   shape: TableShape,
-  columns: readonly string[],
+  compared: Compared,
   keys: readonly (readonly string[])[],
 ): Promise<HeldRow[]> {
-  const texts = digestTexts(shape, columns);
+  const { settled } = compared;
+  const texts = digestTexts(shape, compared);
   const { rows } = await db.query<Omit<HeldRow, 'key'>>(
     prepared(
       `SELECT ${encoded(wholeDigest(texts))} AS digest, ${encoded(digestOf(texts.value))} AS value,
          coalesce(d.xmin = m.xid::xid, false) AS untouched,
-         CASE WHEN m."p2p.there" THEN json_build_object('stamp', m.stamp, 'origin', m.origin, 'past', coalesce(m.past, '{}'), 'deleted', m.deleted,
-           'several', m.siblings IS NOT NULL, 'composed', ${isComposed}, 'names', ${encoded(digestOf(names))}) END AS version
+         CASE WHEN m."p2p.there" THEN json_build_object('stamp', m.stamp, 'origin', m.origin, 'past', coalesce(${past(settled)}, '{}'), 'deleted', m.deleted,
+           'several', ${several(settled, 'true')} IS NOT NULL, 'composed', ${isComposed}, 'names', ${encoded(digestOf(names(settled)))}) END AS version
        FROM ${keysFrom(shape)}
          LEFT JOIN (SELECT true AS "p2p.there", m.* FROM ${shape.meta} AS m) AS m ON ${keysEqual(shape, inMeta('m'), inKeyTexts)}
          LEFT JOIN (SELECT true AS "p2p.there", d.xmin, d.* FROM ${shape.name} AS d) AS d ON ${keysEqual(shape, inData('d'), inKeyTexts)}
@@ -45,6 +46,6 @@ export async function readHeld(
 
 const isComposed = `coalesce(m.siblings @> jsonb_build_array(jsonb_build_object('stamp', m.stamp, 'origin', m.origin)), false)`;
 
-const names = `(SELECT string_agg(v.name, ' ' ORDER BY v.name) FROM (
+const names = (settled: boolean) => `(SELECT string_agg(v.name, ' ' ORDER BY v.name) FROM (
     SELECT concat_ws('@', m.stamp, m.origin) COLLATE "C" AS name
-    UNION SELECT concat_ws('@', s ->> 'stamp', s ->> 'origin') FROM jsonb_array_elements(coalesce(m.siblings, '[]')) AS s) AS v)`;
+    UNION SELECT concat_ws('@', s ->> 'stamp', s ->> 'origin') FROM jsonb_array_elements(coalesce(${several(settled, 'm.siblings')}, '[]')) AS s) AS v)`;

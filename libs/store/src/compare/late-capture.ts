@@ -6,6 +6,7 @@ import { inData, inMeta, keysEqual, metaKeys } from '../keys';
 import { supersede } from '../reconcile';
 import type { TableShape } from '../table-shape';
 import { inKeyTexts, keyColumns, keysFrom, readHeld } from './held-rows';
+import type { Compared } from './row-digest';
 
 /** A row, as it was held when the remedy was found. */
 export interface RemediedRow {
@@ -28,7 +29,7 @@ export function captureLate(
   pool: Pool,
   identity: NodeIdentity,
   shape: TableShape,
-  columns: readonly string[],
+  compared: Compared,
   remedies: readonly RemediedRow[],
   meanwhile: () => Promise<void>,
 ): Promise<number> {
@@ -42,7 +43,7 @@ export function captureLate(
     const data = shape.key.map(({ ident }) => `d.${ident}`).join(', ');
     await client.query(lock(`${shape.name} AS d`, inData('d'), data, 'NO KEY UPDATE OF d'), all);
     await client.query(lock(`${shape.meta} AS m`, inMeta('m'), metaKeys(shape, 'm'), 'UPDATE OF m'), all);
-    const held = await readHeld(client, shape, columns, keysOfAll);
+    const held = await readHeld(client, shape, compared, keysOfAll);
     const same = remedies.filter(({ digest }, i) => held[i]!.digest === digest);
     await meanwhile();
     for (const remedy of ['write', 'affirm'] as const) {

@@ -2,7 +2,7 @@ import type { DigestedRange, DigestPart, DigestRange, KeyRange } from '@pgmesh/c
 import type { PoolClient } from 'pg';
 import { inData, inMeta, textKey } from '../keys';
 import type { TableShape } from '../table-shape';
-import { digestTexts, encoded, isGone, rowsAndVersions, wholeDigest } from './row-digest';
+import { type Compared, digestTexts, encoded, isGone, rowsAndVersions, wholeDigest } from './row-digest';
 import type { KeyOrder } from './key-order';
 
 /** Reads digests of ranges of one table's keys, as one transaction shows it. */
@@ -10,7 +10,7 @@ export class RangeReader {
   constructor(
     private readonly client: Pick<PoolClient, 'query'>,
     private readonly shape: TableShape,
-    private readonly columns: readonly string[],
+    private readonly compared: Compared,
     private readonly order: KeyOrder,
   ) {}
 
@@ -87,9 +87,9 @@ export class RangeReader {
       ].join(' AND ');
     const data = inRange(this.order.expressions(inData('d')));
     const meta = inRange(this.order.expressions(inMeta('m')));
-    const texts = digestTexts(this.shape, this.columns);
+    const texts = digestTexts(this.shape, this.compared);
     const ordered = this.ordered.map((sql, i) => `${sql} AS o${i + 1}`).join(', ');
-    return `(SELECT ${texts.key} AS key, ${ordered}, ${wholeDigest(texts)} AS digest, coalesce(${isGone}, false) AS gone, d."p2p.there" AS live
+    return `(SELECT ${texts.key} AS key, ${ordered}, ${wholeDigest(texts)} AS digest, coalesce(${isGone(this.compared.settled)}, false) AS gone, d."p2p.there" AS live
       FROM ${rowsAndVersions(this.shape, { data, meta })})`;
   }
 }

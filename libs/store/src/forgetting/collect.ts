@@ -1,21 +1,12 @@
-import { formatCursor, parsePgSnapshot, passedByAll, type Passing, raised, type Snapshot } from '@pgmesh/core';
+import { formatCursor, raised, type Rules } from '@pgmesh/core';
 import type { Pool } from 'pg';
 import { inTransaction } from '../database';
 import { durably } from '../feed/durable';
 import { metaKeys, textKey } from '../keys';
-import { memberColumns, type MemberRow, toMember } from '../member-rows';
-import { readKnowledge } from '../positions';
 import type { TableShape } from '../table-shape';
 import { guardedTables, type GuardRow, toGuards, writeGuards } from './guards';
 import { raiseStamps } from './past';
-
-interface Self {
-  readonly nodeId: string;
-  readonly epoch: string;
-}
-
-/** Up to where all members have come in our feed, table by table. */
-export type Passed = (table: string) => Passing;
+import { isIn, type Passed, readPassed, type Self } from './passed';
 
 /** What is kept of a table's deletions, and why. */
 export interface Tombstones {
@@ -35,21 +26,13 @@ const batch = 5_000;
 /** Where all of a row's state is one deletion. */
 const sole = 'm.deleted AND m.siblings IS NULL';
 
-export async function readPassed(pool: Pool, self: Self): Promise<Passed> {
-  const { rows: now } = await pool.query<{ present: string }>('SELECT pg_current_snapshot()::text AS present');
-  const { rows } = await pool.query<MemberRow>(`SELECT ${memberColumns} FROM p2p.member`);
-  const [members, knowledge] = [rows.map(toMember), await readKnowledge(pool)];
-  const present = parsePgSnapshot(now[0]!.present);
-  return (table) => passedByAll(self, members, knowledge, table, present);
-}
-
 /**
  * Forgets the deletions of a table that all members have come past (docs/members.md): first the horizon moves, then they go, some at a time. Whoever
  * writes a row anew meanwhile keeps its version: it supersedes the tombstone, or comes after it.
  * @returns how many were forgotten
  */
 export async function collect(pool: Pool, self: Self, shape: TableShape, passed: Passed): Promise<number> {
-  const { snapshot } = passed(shape.name);
+  const { snapshot } = passed.of(shape.name);
   let forgotten = 0;
   for (;;) {
     const some = await inTransaction(pool, 'BEGIN', async (client) => {
@@ -95,13 +78,18 @@ async function forgetRecords(client: Pick<Pool, 'query'>, shape: TableShape, pla
 }
 
 /** What is kept, table by table. */
-export async function tombstones(pool: Pool, self: Self, shapes: readonly TableShape[]): Promise<Tombstones[]> {
+export async function tombstones(
+  pool: Pool,
+  self: Self,
+  shapes: readonly TableShape[],
+  rules: Rules,
+): Promise<Tombstones[]> {
   const { rows } = await pool.query<GuardRow>(guardedTables);
   const guards = toGuards(rows);
-  const passed = await readPassed(pool, self);
+  const passed = await readPassed(pool, self, rules);
   return Promise.all(
     shapes.map(async (shape) => {
-      const { heldUpBy } = passed(shape.name);
+      const { heldUpBy } = passed.of(shape.name);
       const { rows: counted } = await pool.query<{ kept: number }>(
         `SELECT count(*) AS kept FROM ${shape.meta} AS m WHERE ${sole}`,
       );
@@ -110,9 +98,4 @@ export async function tombstones(pool: Pool, self: Self, shapes: readonly TableS
       return { table: shape.name, kept: counted[0]!.kept, held_up_by: counted[0]!.kept > 0 ? heldUpBy : [], horizon };
     }),
   );
-}
-
-/** SQL: whether a metadata row `m` became what it is in a transaction that the snapshot shows. */
-function isIn({ xmax, xip }: Snapshot): string {
-  return `m.xid < '${xmax}'::xid8 AND m.xid <> ALL ('{${xip.join(',')}}'::xid8[])`;
 }

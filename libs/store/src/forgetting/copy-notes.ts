@@ -6,6 +6,7 @@ import {
   type RowState,
   type RowVersion,
   sameState,
+  unforgotten,
 } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import type { Judge } from '../apply/judge';
@@ -136,7 +137,7 @@ export class CopyNotes {
 }
 
 function remaining({ past, origin, presumed }: Removal, before: RowState, xid: bigint, matched: boolean): RowState {
-  const rest = before.filter((version) => !past.passedByThem(version, xid));
+  const rest = unforgotten({ state: before, passed: (version) => past.passedByThem(version, xid) }, []);
   if (rest.length === 0) return [deletionOf(before, origin)];
   const written = rest.length === 1 && rest[0]!.origin === origin && !matched ? rest[0]! : null;
   const deletion = written && past.knewBaseOf(written) ? presumedDeletion(written, presumed) : null;

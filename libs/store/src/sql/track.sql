@@ -24,3 +24,4 @@ CREATE INDEX ON {{meta}} (xid);
 
 -- What may be forgotten one day is found by itself.
 CREATE INDEX ON {{meta}} (xid) WHERE deleted AND siblings IS NULL;
+CREATE INDEX ON {{meta}} (xid) WHERE siblings IS NOT NULL;

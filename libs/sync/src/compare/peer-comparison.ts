@@ -69,7 +69,7 @@ export class PeerComparison {
     const { nodeId, epoch } = this.peer;
     const position = await store.inbox.position(nodeId);
     if (!follows(position, epoch, table)) return `This node does not follow ${nodeId}'s changes of it yet.`;
-    const answer = await askHeld(this.context, this.peer, { table, columns }, [], null, signal);
+    const answer = await askHeld(this.context, this.peer, { table, columns, settled: false }, [], null, signal);
     const theirs = fromWirePosition(answer.position);
     return follows(theirs, store.identity.epoch, table)
       ? null

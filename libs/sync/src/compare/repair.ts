@@ -107,8 +107,9 @@ export class Repair {
   }
 
   private asked() {
-    const { table, columns } = this.comparison;
-    return { protocol: protocolVersion, node_id: this.context.store.identity.nodeId, table, columns: [...columns] };
+    const { table, columns, settled } = this.comparison;
+    const { nodeId } = this.context.store.identity;
+    return { protocol: protocolVersion, node_id: nodeId, table, columns: [...columns], settled };
   }
 }
 

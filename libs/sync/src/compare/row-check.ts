@@ -46,7 +46,7 @@ const longestPause = 1_000;
 export async function askHeld(
   { store, client, links }: Pick<LinkContext, 'store' | 'client' | 'links'>,
   { nodeId, url }: OtherNode,
-  { table, columns }: Pick<Comparison, 'table' | 'columns'>,
+  { table, columns, settled }: Omit<Comparison, 'byIndex'>,
   keys: readonly Key[],
   since: string | null,
   signal: AbortSignal,
@@ -58,6 +58,7 @@ export async function askHeld(
     node_id: store.identity.nodeId,
     table,
     columns: [...columns],
+    settled,
     keys: keys.map((key) => [...key]),
     since,
     position: toWirePosition(position),

@@ -1,5 +1,5 @@
 import { type HeldRow, isNothing, isSound } from '@pgmesh/core';
-import { mostRanges, Problem, protocolVersion } from '@pgmesh/wire';
+import { type DigestRequest, mostRanges, Problem, protocolVersion } from '@pgmesh/wire';
 import type { LinkContext } from '../link-context';
 import type { Comparison } from '../ports';
 import { differingKeys, type DigestSide, inGroups, type Key } from './differing-keys';
@@ -42,9 +42,9 @@ export class TableComparison {
 
   async run(table: string, signal: AbortSignal): Promise<ComparedTable> {
     const { digests } = this.context.store;
-    const ownOrder = await digests.order(table);
+    const [ownOrder, settled] = [await digests.order(table), await digests.settled(table)];
     const order = ownOrder !== null && (await this.isTheirs(table, ownOrder, signal)) ? ownOrder : null;
-    const comparison = { table, columns: this.columns, byIndex: order !== null };
+    const comparison = { table, columns: this.columns, settled, byIndex: order !== null };
     const [ours, theirs] = [this.ourSide(comparison), this.theirSide(comparison, order, signal)];
     let found: Key[] = [];
     let from: Key | null = null;
@@ -94,13 +94,13 @@ export class TableComparison {
     return { read: (ranges) => this.context.store.digests.read(comparison, ranges) };
   }
 
-  private theirSide({ table }: Comparison, order: string | null, signal: AbortSignal): DigestSide {
+  private theirSide({ table, settled }: Comparison, order: string | null, signal: AbortSignal): DigestSide {
     return {
       read: async (ranges) => {
         const read = [];
         for (const some of inGroups(ranges, mostRanges)) {
-          const asked = some as Parameters<LinkContext['client']['digest']>[1]['ranges'];
-          const answer = await this.ask(table, order, asked, signal);
+          const asked = some as DigestRequest['ranges'];
+          const answer = await this.ask({ table, settled, order, ranges: asked }, signal);
           if (answer.order !== order || answer.ranges.length !== some.length) {
             throw new Problem(
               'busy',
@@ -115,18 +115,13 @@ export class TableComparison {
   }
 
   private async isTheirs(table: string, order: string, signal: AbortSignal): Promise<boolean> {
-    return (await this.ask(table, order, [], signal)).order === order;
+    return (await this.ask({ table, settled: false, order, ranges: [] }, signal)).order === order;
   }
 
-  private ask(
-    table: string,
-    order: string | null,
-    ranges: Parameters<LinkContext['client']['digest']>[1]['ranges'],
-    signal: AbortSignal,
-  ) {
+  private ask(asked: Pick<DigestRequest, 'table' | 'settled' | 'order' | 'ranges'>, signal: AbortSignal) {
     const { store, client } = this.context;
-    const asked = { protocol: protocolVersion, node_id: store.identity.nodeId, table, columns: [...this.columns] };
-    return client.digest(this.other.url, { ...asked, order, ranges }, signal);
+    const asker = { protocol: protocolVersion, node_id: store.identity.nodeId, columns: [...this.columns] };
+    return client.digest(this.other.url, { ...asker, ...asked }, signal);
   }
 
   private async rest(worked: number, signal: AbortSignal): Promise<void> {
