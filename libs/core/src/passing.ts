@@ -32,9 +32,10 @@ export function passedBy(self: Self, member: Member, ours: Knowledge, table: str
   return includes(known.cursor.snapshot, claim.snapshot) ? theirs.cursor.snapshot : null;
 }
 
-/** Whether all that are waited for settle conflicts by the same rules as we. */
-export function agreeOnRules(self: Self, members: readonly Member[], table: string, rules: string): boolean {
-  return members.every((member) => !counts(member, self, table) || member.claim?.rules === rules);
+/** Those that are waited for, and have not said that they settle conflicts by the same rules as we. */
+export function otherRules(self: Self, members: readonly Member[], table: string, rules: string): string[] {
+  const others = members.filter((member) => counts(member, self, table) && member.claim?.rules !== rules);
+  return others.map(({ nodeId }) => nodeId);
 }
 
 /** The part of our feed, as of `present`, that every member that is waited for has come past (docs/members.md). */

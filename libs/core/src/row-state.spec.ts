@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { highestStamp, mergeStates, pastOfWrite, type RowState, sameState } from './row-state';
+import { highestStamp, letGo, mergeStates, pastOfWrite, type RowState, sameState } from './row-state';
 import { compareVersions, covers, type RowVersion, vectorOf } from './row-version';
 import { excessiveDrift, nextStamp, stampToIso } from './stamp';
 import { lastWriteWins } from './strategy';
@@ -122,6 +122,43 @@ describe('The state of a row', () => {
         }
       }),
     );
+  });
+
+  it('lets go of what has lost to the last write, and merges the same with who has and who has not', () => {
+    fc.assert(
+      fc.property(histories, fc.nat(), fc.nat(), (history, i, j) => {
+        const { nodes, sent } = play(history);
+        const states = [...nodes, ...sent].map(({ state }) => state);
+        const [a, b] = [i, j].map((n) => states[n % states.length]!) as [RowState, RowState];
+        const less = letGo(a);
+        if (a.length > 0)
+          expect(lastWriteWins(less)).toMatchObject({ stamp: a.at(-1)!.stamp, origin: a.at(-1)!.origin });
+        for (const version of a) expect(less.some((kept) => covers(kept, version))).toBe(true);
+        expect(letGo(less)).toEqual(less);
+        expect(mergeStates(a, less)).toEqual(less);
+        expect(mergeStates(less, a)).toEqual(less);
+        // A write made over all of it is as good.
+        const { stamp, origin } = { stamp: (highestStamp(a) ?? 0) + 1, origin: 'late' };
+        const over = (state: RowState): RowVersion => ({
+          ...{ stamp, origin, priority: 0, deleted: false, image: {} },
+          past: pastOfWrite(state, origin),
+        });
+        expect(over(less)).toEqual(over(a));
+        // What one has that the other has not heard of stays, whichever of them has let go.
+        const merged = mergeStates(less, b);
+        for (const version of b) expect(merged.some((kept) => covers(kept, version))).toBe(true);
+        expect(mergeStates(b, less)).toEqual(merged);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('keeps versions of one stamp beside each other: none of them was last', () => {
+    const version = (origin: string, stamp: number): RowVersion => {
+      return { stamp, origin, priority: 0, past: {}, deleted: false, image: {} };
+    };
+    expect(letGo([version('a', 5), version('b', 5)])).toHaveLength(2);
+    expect(letGo([version('a', 5), version('b', 6)])).toEqual([{ ...version('b', 6), past: { a: 5 } }]);
   });
 
   it('is replaced as a whole by a write that saw it', () => {

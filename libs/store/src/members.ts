@@ -7,6 +7,8 @@ import {
   type Member,
   type MemberHead,
   passesMore,
+  type Rules,
+  rulesDigest,
   type Snapshot,
 } from '@pgmesh/core';
 import type { Pool, PoolClient } from 'pg';
@@ -15,6 +17,8 @@ import { durably, flushed } from './feed/durable';
 import { nothingLeftOut } from './feed/left-out';
 import { versionsSince } from './feed/window-query';
 import { beginWindow, probe } from './feed/window-reader';
+import { isSettled } from './forgetting/let-go';
+import { settles } from './forgetting/passed';
 import { headColumns, memberColumns, type MemberRow, toHead, toMember, writeMember } from './member-rows';
 import type { Shapes } from './shapes';
 
@@ -31,7 +35,7 @@ export interface MemberLag {
   readonly more: boolean;
   /** When the first of them was written. */
   readonly since: Date | null;
-  /** Since when it keeps a tombstone of ours from being dropped; null where it does not. */
+  /** Since when it keeps a tombstone of ours, or what has lost to the last write, from being dropped; null where it does not. */
   readonly holdsUpSince: Date | null;
 }
 
@@ -44,8 +48,7 @@ export class PostgresMembers {
     private readonly pool: Pool,
     private readonly identity: { readonly nodeId: string; readonly epoch: string },
     private readonly shapes: Shapes,
-    /** A short name of the rules in force. */
-    private readonly rules: () => string,
+    private readonly rules: () => Rules,
   ) {}
 
   async heads(): Promise<MemberHead[]> {
@@ -89,7 +92,7 @@ export class PostgresMembers {
     const [own = null] = await this.list([nodeId]);
     const tables = [...this.shapes.names].sort();
     const last = own?.epoch === epoch ? own.claim : null;
-    const rules = this.rules();
+    const rules = rulesDigest(this.rules());
     const { snapshot, known, isChanged } = await this.present(last);
     const isSame = last !== null && String(own!.tables) === String(tables) && last.rules === rules;
     if (!anew && isSame && !isChanged && !passesMore(last.known, known, await this.heads())) return null;
@@ -114,21 +117,22 @@ export class PostgresMembers {
       .filter(({ name }) => tables.includes(name))
       .map(
         (shape) =>
-          `(SELECT v.deleted, v.stamp, v.via FROM ${versionsSince(shape, from(shape.name))} AS v LIMIT ${counted})`,
+          `(SELECT m.deleted${settles(this.rules(), shape) ? ` OR ${isSettled}` : ''} AS goes, m.stamp, m.via
+            FROM ${versionsSince(shape, from(shape.name))} AS m LIMIT ${counted})`,
       );
     if (parts.length === 0) return { rows: 0, more: false, since: null, holdsUpSince: null };
     const lacked = `x.via IS DISTINCT FROM $1`;
     const { rows } = await this.pool
-      .query<{ rows: number; most: number; since: number | null; deleted: number | null }>(
+      .query<{ rows: number; most: number; since: number | null; held_up: number | null }>(
         `SELECT count(*) FILTER (WHERE ${lacked}) AS rows, coalesce(max(x.nth), 0) AS most, min(x.stamp) FILTER (WHERE ${lacked}) AS since,
-           min(x.stamp) FILTER (WHERE x.deleted) AS deleted
+           min(x.stamp) FILTER (WHERE x.goes) AS held_up
          FROM (${parts.map((part) => `SELECT p.*, row_number() OVER () AS nth FROM ${part} AS p`).join(' UNION ALL ')}) AS x`,
         [feedName(nodeId, epoch)],
       )
       .catch(rethrowAway);
-    const { rows: count, most, since, deleted } = rows[0]!;
+    const { rows: count, most, since, held_up: heldUp } = rows[0]!;
     const time = (stamp: number | null): Date | null => (stamp === null ? null : new Date(stamp / 1000));
-    return { rows: count, more: most >= counted, since: time(since), holdsUpSince: time(deleted) };
+    return { rows: count, more: most >= counted, since: time(since), holdsUpSince: time(heldUp) };
   }
 
   /** How far we have come, and whether a row of ours has changed since the last claim. */

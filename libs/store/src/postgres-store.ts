@@ -1,11 +1,9 @@
 import {
   type DigestedForm,
   defaultRules,
-  isLastWriteOnly,
   type MaxVersions,
   noVersions,
   type References,
-  rulesDigest,
   type Rules,
   type Slot,
 } from '@pgmesh/core';
@@ -25,7 +23,7 @@ import { PostgresFeed } from './feed/feed';
 import { Wakeup } from './feed/wakeup';
 import { collect, type Tombstones, tombstones } from './forgetting/collect';
 import { letGo } from './forgetting/let-go';
-import { readPassed } from './forgetting/passed';
+import { readPassed, settles } from './forgetting/passed';
 import { RowHistory } from './history/row-history';
 import { needsSeed, seedHistory } from './history/seed';
 import { ParkedBook } from './parking/book';
@@ -202,13 +200,13 @@ export class PostgresStore {
       identity,
       shapes,
       (table, keys) => feed.openRows(table, keys),
-      ({ schema, table }) => isLastWriteOnly(rulebook.rules, `${schema}.${table}`),
+      (shape) => settles(rulebook.rules, shape),
       () => wakeup.ring(),
     );
     const history = new PostgresSyncHistory(pool);
     const rowHistory = new RowHistory(pool, identity, shapes);
     const book = new PostgresPeerBook(pool);
-    const members = new PostgresMembers(pool, identity, shapes, () => rulesDigest(rulebook.rules));
+    const members = new PostgresMembers(pool, identity, shapes, () => rulebook.rules);
     const conflicts = new ConflictBook(pool, identity, shapes);
     const parked = new ParkedBook(pool, identity, shapes);
     const parking = new ParkingUpkeep(

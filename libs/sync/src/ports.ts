@@ -222,7 +222,7 @@ export interface MemberLag {
   readonly more: boolean;
   /** When the first of them was written. */
   readonly since: Date | null;
-  /** Since when it keeps a tombstone of ours from being dropped; null where it does not. */
+  /** Since when it keeps a tombstone of ours, or what has lost to the last write, from being dropped; null where it does not. */
   readonly holdsUpSince: Date | null;
 }
 
@@ -259,12 +259,15 @@ export interface SyncHistory {
   list(limit: number): Promise<SyncRecord[]>;
 }
 
-/** What is remembered of a table's deletions. */
+/** What is remembered of a table's deletions and conflicts. */
 export interface Tombstones {
   /** `schema.table` */
   readonly table: string;
+  /** Deletions. */
   readonly kept: number;
-  /** The members that have yet to hear of some of them. */
+  /** Rows with versions that have lost to the last write. */
+  readonly settled: number;
+  /** The members that have yet to hear of some of these, or may settle conflicts otherwise. */
   readonly held_up_by: readonly string[];
   /** Up to where in our feed deletions have been forgotten, as a cursor; null where none has been. */
   readonly horizon: string | null;

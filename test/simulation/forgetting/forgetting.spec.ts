@@ -16,6 +16,15 @@ describe('A mesh that forgets what was deleted', () => {
     expect(tally.copies).toBeGreaterThan(200);
   });
 
+  it('shows the last write everywhere where nodes let go of what has lost to it', () => {
+    const tally: Tally = { collected: 0, copies: 0, letGo: 0 };
+    for (let seed = 0; seed < seeds; seed++) {
+      const failure = simulate(core, scheduleOf(seed, true), {}, tally);
+      if (failure !== null) throw new Error(`Seed ${seed}: ${failure}`);
+    }
+    expect(tally.letGo).toBeGreaterThan(200);
+  });
+
   // What one rule lets pass, another mostly holds: these are histories in which it shows.
   it.each<[Omissions, number]>([
     [{ mayRead: true, mayWrite: true }, 4439],

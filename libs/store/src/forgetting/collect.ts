@@ -5,16 +5,19 @@ import { durably } from '../feed/durable';
 import { metaKeys, textKey } from '../keys';
 import type { TableShape } from '../table-shape';
 import { guardedTables, type GuardRow, toGuards, writeGuards } from './guards';
+import { isSettled } from './let-go';
 import { raiseStamps } from './past';
 import { isIn, type Passed, readPassed, type Self } from './passed';
 
-/** What is kept of a table's deletions, and why. */
+/** What is kept of a table's deletions and conflicts, and why. */
 export interface Tombstones {
   /** `schema.table` */
   readonly table: string;
   /** How many deleted rows are remembered. */
   readonly kept: number;
-  /** Who has yet to hear of some of them: they are not forgotten before. */
+  /** Rows with versions that have lost to the last write, and go when everybody has heard of them. */
+  readonly settled: number;
+  /** Who has yet to hear of some of these, or may settle conflicts otherwise: nothing goes before. */
   readonly held_up_by: readonly string[];
   /** Up to where in our feed deletions have been forgotten: `epoch/xmax:xip,…`; null where none has been. */
   readonly horizon: string | null;
@@ -89,13 +92,17 @@ export async function tombstones(
   const passed = await readPassed(pool, self, rules);
   return Promise.all(
     shapes.map(async (shape) => {
-      const { heldUpBy } = passed.of(shape.name);
-      const { rows: counted } = await pool.query<{ kept: number }>(
-        `SELECT count(*) AS kept FROM ${shape.meta} AS m WHERE ${sole}`,
+      const { rows: counted } = await pool.query<{ kept: number; settled: number }>(
+        `SELECT (SELECT count(*) FROM ${shape.meta} AS m WHERE ${sole}) AS kept,
+           ${passed.settles(shape) ? `(SELECT count(*) FROM ${shape.meta} AS m WHERE ${isSettled})` : '0::int8'} AS settled`,
       );
+      const { kept, settled } = counted[0]!;
+      const waitedFor = kept + settled > 0 ? passed.of(shape.name).heldUpBy : [];
+      const others = settled > 0 ? passed.otherRules(shape.name) : [];
+      const heldUpBy = [...new Set([...waitedFor, ...others])].sort();
       const own = guards.get(shape.name)?.find((marks) => marks.length === 1 && marks[0]!.node === self.nodeId)?.[0];
       const horizon = own ? formatCursor(own) : null;
-      return { table: shape.name, kept: counted[0]!.kept, held_up_by: counted[0]!.kept > 0 ? heldUpBy : [], horizon };
+      return { table: shape.name, kept, settled, held_up_by: heldUpBy, horizon };
     }),
   );
 }

@@ -20,7 +20,7 @@ export const settledPast = 'p2p.past_of_write(m.past, m.origin, m.stamp, m.sibli
  * @returns how many rows have one version now
  */
 export async function letGo(pool: Pool, shape: TableShape, passed: Passed): Promise<number> {
-  if (!passed.settles(shape)) return 0;
+  if (!passed.settles(shape) || passed.otherRules(shape.name).length > 0) return 0;
   const { snapshot } = passed.of(shape.name);
   let rows = 0;
   for (;;) {

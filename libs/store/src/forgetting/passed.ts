@@ -1,6 +1,6 @@
 import {
-  agreeOnRules,
   isLastWriteOnly,
+  otherRules,
   parsePgSnapshot,
   passedByAll,
   type Passing,
@@ -22,8 +22,10 @@ export interface Self {
 export interface Passed {
   /** Up to where in our feed, for a table by its name. */
   readonly of: (table: string) => Passing;
-  /** Whether the last write stands in every row of a table, at all of them: otherwise what has lost here may stand elsewhere, or be for people to decide. */
+  /** Whether the last write stands in every row of a table here. */
   readonly settles: (shape: TableShape) => boolean;
+  /** Who may settle its conflicts otherwise: what has lost here may stand there, or be for people to decide. */
+  readonly otherRules: (table: string) => readonly string[];
 }
 
 export async function readPassed(pool: Pool, self: Self, rules: Rules): Promise<Passed> {
@@ -33,9 +35,14 @@ export async function readPassed(pool: Pool, self: Self, rules: Rules): Promise<
   const [present, digest] = [parsePgSnapshot(now[0]!.present), rulesDigest(rules)];
   return {
     of: (table) => passedByAll(self, members, knowledge, table, present),
-    settles: ({ schema, table, name }) =>
-      isLastWriteOnly(rules, `${schema}.${table}`) && agreeOnRules(self, members, name, digest),
+    settles: (shape) => settles(rules, shape),
+    otherRules: (table) => otherRules(self, members, table, digest),
   };
+}
+
+/** Whether the last write stands in every row of a table. */
+export function settles(rules: Rules, { schema, table }: Pick<TableShape, 'schema' | 'table'>): boolean {
+  return isLastWriteOnly(rules, `${schema}.${table}`);
 }
 
 /** SQL: whether a metadata row `m` became what it is in a transaction that the snapshot shows. */
