@@ -126,6 +126,24 @@ describe('What has lost to the last write', () => {
     },
   );
 
+  it('can be made to stand after it has gone, as long as nobody has written the row since', async () => {
+    await using a = await node('a');
+    await using b = await node('b');
+    await inConflict(a, b);
+    await meet(a, b);
+    for (const one of [a, b]) await one.store.collect();
+    const [conflict] = (await b.store.conflicts.list({ limit: 10 })).conflicts;
+    const { stamp, origin } = conflict!.versions[0]!;
+    const decided = await b.store.conflicts.resolve(conflict!.id, { version: { stamp, origin } });
+    expect(decided.ended_by).toMatchObject({ origin: b.store.identity.origin });
+    await meet(a, b);
+    expect(await bodies(a)).toEqual(['1 of a']);
+    await expectEqual(a, b);
+    const [onA] = (await a.store.conflicts.list({ limit: 10 })).conflicts;
+    await expect(a.store.conflicts.resolve(onA!.id, { row: null })).rejects.toMatchObject({ code: 'decided' });
+    await expect(b.store.conflicts.resolve(conflict!.id, { row: null })).rejects.toMatchObject({ code: 'decided' });
+  });
+
   it('does not come back with who was away, nor does what it lost to', async () => {
     await using a = await node('a');
     await using b = await node('b');

@@ -362,7 +362,7 @@ export const settings = {
     type: durationOrOff(100, 86_400_000),
     fallback: '1m',
     meaning:
-      'How often it is looked for deletions that every member of the mesh has heard of, to forget them. `off`: all deletions are remembered for ever.',
+      'How often it is looked for deletions, and for versions that have lost to the last write, that every member of the mesh has heard of, to forget them. `off`: all of them are remembered for ever.',
     example: '10m',
   },
   maxDrift: {

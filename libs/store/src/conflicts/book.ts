@@ -99,7 +99,7 @@ export class ConflictBook {
   }
 
   /**
-   * Decides a conflict whose row still has several versions, whatever stands by the rule: a write that covers them all.
+   * Decides a conflict whose row nobody has written since, whatever stands by the rule: a write that covers all of its versions.
    * @throws Problem `not_found`, `decided` when a write came before, `invalid_version` for one that was not part of it, and what
    *   `decide` throws
    */
@@ -133,7 +133,7 @@ export class ConflictBook {
       [...key],
     );
     const record = await read(client, id, 'FOR UPDATE');
-    if (record.ended_at !== null || !rows[0]?.several) throw decided(record.ended_by ?? rows[0] ?? null);
+    if (!isDecidable(record, rows[0])) throw decided(record.ended_by ?? rows[0] ?? null);
     const image = 'row' in decision ? decision.row : imageOf(shape, record, decision.version);
     const { stamp, origin } = await decideIn(client, this.identity, shape, key, image);
     const { rows: ended } = await client.query<ConflictRow>(
@@ -158,6 +158,13 @@ export class ConflictBook {
     const shape = this.shapes.all.find(({ id }) => id === record.table_id);
     return shape ? [viewOf(shape, record)] : [];
   }
+}
+
+/** Whether nobody has written the row since: it has several versions, or the one that stands has outlasted the others. */
+function isDecidable(record: ConflictRow, row: (VersionName & { readonly several: boolean }) | undefined): boolean {
+  if (!row) return false;
+  if (row.several) return record.ended_at === null;
+  return record.versions.some(({ stamp, origin }) => stamp === row.stamp && origin === row.origin);
 }
 
 async function read(db: Pick<PoolClient, 'query'>, id: number, lock = ''): Promise<ConflictRow> {
