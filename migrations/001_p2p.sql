@@ -77,8 +77,8 @@ CREATE TABLE p2p.member (
   claim      bigint,
   snapshot   text,
   known      jsonb,
-  -- A short name of the rules by which it settles conflicts.
-  rules      text,
+  -- Those of its tables in which the last write does not settle every conflict.
+  keeps      text[],
   evicted_at timestamptz,
   evicted_by text        COLLATE "C",
   term       integer     NOT NULL DEFAULT 0,

@@ -52,7 +52,7 @@ TABLE member
   claim bigint
   snapshot text
   known jsonb
-  rules text
+  keeps text[]
   evicted_at timestamp with time zone
   evicted_by text
   term integer NOT NULL DEFAULT 0
@@ -74,6 +74,7 @@ TABLE meta_1
   xid xid8 NOT NULL
   made_in text
   made_xid xid8
+  let_go boolean
   PRIMARY KEY (key1, key2)
 
 TABLE node

@@ -23,7 +23,7 @@ const claims = fc.record({
   number: fc.integer({ min: 1, max: 3 }),
   snapshot: small.map(at),
   known: small.map((n) => knownTo(n)),
-  rules: fc.constantFrom(null, 'r1', 'r2'),
+  keeps: fc.constantFrom(null, [], ['s']),
 });
 const members: fc.Arbitrary<Member> = fc.record({
   nodeId: fc.constant('m'),
@@ -126,7 +126,7 @@ describe('Two lists of members', () => {
   });
 
   it('are found to differ by a text of a few bytes, and what is told besides a claim does not repeat it', () => {
-    const claim = { number: 2, snapshot: at(9), known: knownTo(8), rules: null };
+    const claim = { number: 2, snapshot: at(9), known: knownTo(8), keeps: null };
     const one: Member = {
       nodeId: 'm',
       epoch: 'e1',
@@ -155,7 +155,7 @@ describe('A claim is worth making', () => {
       tables: ['s'],
       firstSeen: 0,
       lastSeen: 0,
-      claim: { number: 1, snapshot: at(xmax), known: {}, rules: null },
+      claim: { number: 1, snapshot: at(xmax), known: {}, keeps: null },
       evicted: null,
       term: 0,
     },

@@ -34,8 +34,8 @@ export interface Claim {
   /** In the maker's own feed. */
   readonly snapshot: Snapshot;
   readonly known: Knowledge;
-  /** A short name of the rules by which it settles conflicts (`rulesDigest`); null where it does not say. */
-  readonly rules: string | null;
+  /** Those of its tables in which the last write does not settle every conflict, so that what has lost is kept; null where it does not say. */
+  readonly keeps: readonly string[] | null;
 }
 
 export interface Eviction {
@@ -81,7 +81,7 @@ function textOf({ claim, tables }: Member): string {
     formatCursor(cursor),
     of,
   ]);
-  return JSON.stringify([claim && formatSnapshot(claim.snapshot), known.sort(), tables, claim?.rules ?? null]);
+  return JSON.stringify([claim && formatSnapshot(claim.snapshot), known.sort(), tables, claim?.keeps ?? null]);
 }
 
 /** Nobody waits for it any longer. */

@@ -32,10 +32,10 @@ export function passedBy(self: Self, member: Member, ours: Knowledge, table: str
   return includes(known.cursor.snapshot, claim.snapshot) ? theirs.cursor.snapshot : null;
 }
 
-/** Those that are waited for, and have not said that they settle conflicts by the same rules as we. */
-export function otherRules(self: Self, members: readonly Member[], table: string, rules: string): string[] {
-  const others = members.filter((member) => counts(member, self, table) && member.claim?.rules !== rules);
-  return others.map(({ nodeId }) => nodeId);
+/** Those that are waited for, and have not said that the last write settles every conflict of the table there. */
+export function otherRules(self: Self, members: readonly Member[], table: string): string[] {
+  const settles = ({ claim }: Member) => claim?.keeps?.includes(table) === false;
+  return members.filter((member) => counts(member, self, table) && !settles(member)).map(({ nodeId }) => nodeId);
 }
 
 /** The part of our feed, as of `present`, that every member that is waited for has come past (docs/members.md). */

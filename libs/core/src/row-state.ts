@@ -10,7 +10,7 @@ export type RowState = readonly RowVersion[];
 
 /**
  * The join of two states: their union less what another version of it covers. Commutative, associative, idempotent. A version that has let
- * go of its siblings on one side (`letGo`) has on the other as well.
+ * go of its siblings on one side (`letGo`) has on the other as well, and so has what was made over it.
  */
 export function mergeStates(a: RowState, b: RowState): RowState {
   const union = [...a];
@@ -19,13 +19,26 @@ export function mergeStates(a: RowState, b: RowState): RowState {
     if (at < 0) union.push(version);
     else union[at] = withPastOf(union[at]!, version);
   }
-  return union
-    .filter((version) => !union.some((other) => !sameVersion(other, version) && covers(other, version)))
-    .sort(compareVersions);
+  union.sort(compareVersions);
+  inherit(union);
+  return union.filter((version) => !union.some((other) => !sameVersion(other, version) && covers(other, version)));
+}
+
+/**
+ * What a version was made over passes on what it was made over itself: who wrote over one that has let go of its siblings may not have heard of
+ * them. Of all others this says nothing new.
+ * @param union in the order of `compareVersions`
+ */
+function inherit(union: RowVersion[]): void {
+  for (const [i, version] of union.entries()) {
+    const covered = union.slice(0, i).filter((earlier) => covers(version, earlier));
+    union[i] = covered.reduce(withPastOf, version);
+  }
 }
 
 function withPastOf(version: RowVersion, { past }: RowVersion): RowVersion {
-  return sameVector(version.past, past) ? version : { ...version, past: joinVectors(version.past, past) };
+  const { [version.origin]: _own, ...joined } = joinVectors(version.past, past);
+  return sameVector(version.past, joined) ? version : { ...version, past: joined };
 }
 
 /** Whether two states hold the same versions, made over the same. */

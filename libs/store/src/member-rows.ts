@@ -16,14 +16,14 @@ export interface MemberRow {
   evicted_by: string | null;
   term: number;
   known?: WireKnowledge | null;
-  rules?: string | null;
+  keeps?: string[] | null;
 }
 
 const ms = (column: string): string => `(extract(epoch FROM ${column}) * 1000)::int8 AS ${column}`;
 
 /** Of a row of p2p.member. */
 export const headColumns = `node_id, epoch, tables, ${ms('first_seen')}, ${ms('last_seen')}, claim, snapshot, ${ms('evicted_at')}, evicted_by, term`;
-export const memberColumns = `${headColumns}, known, rules`;
+export const memberColumns = `${headColumns}, known, keeps`;
 
 export function toHead(row: MemberRow): MemberHead {
   const { claim, snapshot, evicted_at: at, evicted_by: by } = row;
@@ -44,7 +44,7 @@ export function toMember(row: MemberRow): Member {
   const claim: Claim | null = head.claim && {
     ...head.claim,
     known: fromWireKnowledge(row.known ?? {}),
-    rules: row.rules ?? null,
+    keeps: row.keeps ?? null,
   };
   return { ...head, claim };
 }
@@ -53,12 +53,12 @@ export function toMember(row: MemberRow): Member {
 export function writeMember({ claim, evicted, ...member }: Member): QueryConfig {
   const time = (place: number): string => `to_timestamp($${place}::float8 / 1000)`;
   return prepared(
-    `INSERT INTO p2p.member (node_id, epoch, tables, first_seen, last_seen, claim, snapshot, known, evicted_at, evicted_by, term, rules)
+    `INSERT INTO p2p.member (node_id, epoch, tables, first_seen, last_seen, claim, snapshot, known, evicted_at, evicted_by, term, keeps)
      VALUES ($1, $2, $3, ${time(4)}, ${time(5)}, $6, $7, $8, ${time(9)}, $10, $11, $12)
      ON CONFLICT (node_id) DO UPDATE SET epoch = excluded.epoch, tables = excluded.tables, first_seen = excluded.first_seen,
        last_seen = excluded.last_seen, claim = excluded.claim, snapshot = excluded.snapshot, known = excluded.known,
        evicted_at = excluded.evicted_at, evicted_by = excluded.evicted_by, term = excluded.term,
-       rules = excluded.rules`,
+       keeps = excluded.keeps`,
     [
       member.nodeId,
       member.epoch,
@@ -71,7 +71,7 @@ export function writeMember({ claim, evicted, ...member }: Member): QueryConfig 
       evicted && evicted.at,
       evicted && evicted.by,
       member.term,
-      claim && claim.rules,
+      claim && claim.keeps,
     ],
   );
 }

@@ -8,7 +8,6 @@ import {
   type MemberHead,
   passesMore,
   type Rules,
-  rulesDigest,
   type Snapshot,
 } from '@pgmesh/core';
 import type { Pool, PoolClient } from 'pg';
@@ -92,14 +91,17 @@ export class PostgresMembers {
     const [own = null] = await this.list([nodeId]);
     const tables = [...this.shapes.names].sort();
     const last = own?.epoch === epoch ? own.claim : null;
-    const rules = rulesDigest(this.rules());
+    const keeps = this.shapes.all
+      .filter((shape) => !settles(this.rules(), shape))
+      .map(({ name }) => name)
+      .sort();
     const { snapshot, known, isChanged } = await this.present(last);
-    const isSame = last !== null && String(own!.tables) === String(tables) && last.rules === rules;
+    const isSame = last !== null && String(own!.tables) === String(tables) && String(last.keeps) === String(keeps);
     if (!anew && isSame && !isChanged && !passesMore(last.known, known, await this.heads())) return null;
     const [change = null] = await this.changing([nodeId], (members) => {
       const before = members.get(nodeId);
       const number = before?.epoch === epoch ? (before.claim?.number ?? 0) : 0;
-      const claim: Claim = { number: number + 1, snapshot: isChanged ? snapshot : last!.snapshot, known, rules };
+      const claim: Claim = { number: number + 1, snapshot: isChanged ? snapshot : last!.snapshot, known, keeps };
       const seen = { firstSeen: now, lastSeen: now };
       const after: Member = { nodeId, epoch, tables, ...seen, claim, evicted: null, term: 0 };
       return [before ? joinMembers(before, after) : after];

@@ -42,7 +42,7 @@ export class MemoryMembers implements Members {
     const last = own?.epoch === epoch ? own.claim : null;
     const isChanged = last?.snapshot.xmax !== snapshot.xmax;
     if (!anew && !isChanged && !passesMore(last.known, known, await this.heads())) return null;
-    const claim = { number: (last?.number ?? 0) + 1, snapshot, known, rules: null };
+    const claim = { number: (last?.number ?? 0) + 1, snapshot, known, keeps: null };
     const member = { nodeId, epoch, tables, firstSeen: now, lastSeen: now, claim, evicted: null, term: 0 };
     return (await this.join([member]))[0] ?? null;
   }

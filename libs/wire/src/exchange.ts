@@ -87,7 +87,7 @@ export const wireMemberSchema = z.object({
       number: z.int().min(1),
       snapshot: snapshotText,
       known: wireKnowledgeSchema,
-      rules: z.string().max(100).nullable().default(null),
+      keeps: names.nullable().default(null),
     })
     .nullable()
     .default(null),
@@ -331,7 +331,7 @@ export function toWireMember({ nodeId, firstSeen, lastSeen, claim, tables, ...me
       number: claim.number,
       snapshot: formatSnapshot(claim.snapshot),
       known: toWireKnowledge(claim.known),
-      rules: claim.rules,
+      keeps: claim.keeps && [...claim.keeps],
     },
     ...member,
   };

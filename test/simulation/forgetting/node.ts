@@ -217,7 +217,7 @@ export class ForgettingNode {
   }
 
   #claim(): void {
-    const claim: Claim = { number: ++this.#claims, snapshot: this.#present(), known: this.knowledge(), rules: null };
+    const claim: Claim = { number: ++this.#claims, snapshot: this.#present(), known: this.knowledge(), keeps: null };
     const before = this.#durable.members[this.name];
     const at = 0;
     const own: Member = {

@@ -2,6 +2,8 @@ import { formatRules } from '@pgmesh/core';
 import type { PoolClient } from 'pg';
 import { recordConflicts } from '../conflicts/record';
 import type { Connections } from '../connections';
+import { tellLetGo } from '../forgetting/let-go';
+import { settles } from '../forgetting/passed';
 import { inData, inMeta, keysAfter, keysEqual, metaKeys, textKey } from '../keys';
 import { made } from '../made-sql';
 import type { TableShape } from '../table-shape';
@@ -30,6 +32,7 @@ export async function followRules(
   // By which rules rows stand is not known until all do: these may be given up for the former ones before that.
   await ordinary.query(`UPDATE p2p.node SET rules = ''`);
   for (const shape of shapes.all) {
+    if (!settles(judge.rules, shape)) await tellLetGo(ordinary, shape);
     for (let after: readonly string[] | null = []; after !== null;) {
       const from: readonly string[] = after;
       after = await inApply(

@@ -51,15 +51,19 @@ export interface MergeStatements {
   readonly concurrent: (after: boolean) => string;
 }
 
+/** Of a staged version that was made over ours: the core decides where ours has let go of siblings that its writer had not heard of. */
+const newer = `CASE WHEN m.past IS NULL OR NOT EXISTS (SELECT FROM jsonb_each_text(m.past) AS e
+      WHERE e.key <> s.v2 AND ((s.v4 ->> e.key)::int8 >= e.value::int8) IS NOT TRUE) THEN 'newer' ELSE 'concurrent' END`;
+
 /**
  * How a staged version `s` stands to ours `m` (invariant 4; libs/core: covers). Only single versions are judged here; where
  * either side has siblings, none has seen the other, or only one of them has let go of what it won against, the core decides.
  */
 const verdict = `CASE
     WHEN m.siblings IS NOT NULL OR s.v6 IS NOT NULL THEN 'concurrent'
-    WHEN m.origin = s.v2 THEN CASE WHEN m.stamp < s.v1 THEN 'newer'
+    WHEN m.origin = s.v2 THEN CASE WHEN m.stamp < s.v1 THEN ${newer}
       WHEN m.stamp = s.v1 AND m.past IS DISTINCT FROM s.v4 THEN 'concurrent' ELSE 'known' END
-    WHEN (s.v4 ->> m.origin)::int8 >= m.stamp THEN 'newer'
+    WHEN (s.v4 ->> m.origin)::int8 >= m.stamp THEN ${newer}
     WHEN (m.past ->> s.v2)::int8 >= s.v1 THEN 'known'
     ELSE 'concurrent' END`;
 

@@ -1,10 +1,11 @@
 import type { HeldRow } from '@pgmesh/core';
 import type { Queryable } from '../database';
+import { settledPast } from '../forgetting/let-go';
 import { inData, inMeta, keysEqual } from '../keys';
 import { prepared } from '../prepared';
 import type { Column, TableShape } from '../table-shape';
 import { typed } from '../typed-text';
-import { type Compared, digestOf, digestTexts, encoded, past, several, wholeDigest } from './row-digest';
+import { type Compared, digestOf, digestTexts, encoded, several, wholeDigest } from './row-digest';
 
 /** The keys of rows, each column's texts as one parameter. */
 export function keyColumns(shape: TableShape, keys: readonly (readonly string[])[]): string[][] {
@@ -32,7 +33,7 @@ export async function readHeld(
     prepared(
       `SELECT ${encoded(wholeDigest(texts))} AS digest, ${encoded(digestOf(texts.value))} AS value,
          coalesce(d.xmin = m.xid::xid, false) AS untouched,
-         CASE WHEN m."p2p.there" THEN json_build_object('stamp', m.stamp, 'origin', m.origin, 'past', coalesce(${past(settled)}, '{}'), 'deleted', m.deleted,
+         CASE WHEN m."p2p.there" THEN json_build_object('stamp', m.stamp, 'origin', m.origin, 'past', coalesce(${known}, '{}'), 'deleted', m.deleted,
            'several', ${several(settled, 'true')} IS NOT NULL, 'composed', ${isComposed}, 'names', ${encoded(digestOf(names(settled)))}) END AS version
        FROM ${keysFrom(shape)}
          LEFT JOIN (SELECT true AS "p2p.there", m.* FROM ${shape.meta} AS m) AS m ON ${keysEqual(shape, inMeta('m'), inKeyTexts)}
@@ -43,6 +44,9 @@ export async function readHeld(
   );
   return rows.map((row, i) => ({ key: keys[i]!, ...row }));
 }
+
+/** All that the row's versions have seen, and they themselves. */
+const known = `CASE WHEN m.siblings IS NULL THEN m.past ELSE ${settledPast} END`;
 
 const isComposed = `coalesce(m.siblings @> jsonb_build_array(jsonb_build_object('stamp', m.stamp, 'origin', m.origin)), false)`;
 

@@ -43,8 +43,8 @@ export function several(settled: boolean, said: string): string {
   return `CASE WHEN m.siblings IS NOT NULL${settled ? ` AND NOT (${isSettled})` : ''} THEN ${said} END`;
 }
 
-/** What all versions have been made over that a row counts as having. */
-export function past(settled: boolean): string {
+/** What the version that stands was made over, or counts as made over. */
+function past(settled: boolean): string {
   return settled ? `CASE WHEN ${isSettled} THEN ${settledPast} ELSE m.past END` : 'm.past';
 }
 

@@ -7,7 +7,7 @@ import type { TableShape } from '../table-shape';
 import { guardedTables, type GuardRow, toGuards, writeGuards } from './guards';
 import { isSettled } from './let-go';
 import { raiseStamps } from './past';
-import { isIn, type Passed, readPassed, type Self } from './passed';
+import { isIn, type Passed, readPassed, type Self, settles } from './passed';
 
 /** What is kept of a table's deletions and conflicts, and why. */
 export interface Tombstones {
@@ -89,12 +89,12 @@ export async function tombstones(
 ): Promise<Tombstones[]> {
   const { rows } = await pool.query<GuardRow>(guardedTables);
   const guards = toGuards(rows);
-  const passed = await readPassed(pool, self, rules);
+  const passed = await readPassed(pool, self);
   return Promise.all(
     shapes.map(async (shape) => {
       const { rows: counted } = await pool.query<{ kept: number; settled: number }>(
         `SELECT (SELECT count(*) FROM ${shape.meta} AS m WHERE ${sole}) AS kept,
-           ${passed.settles(shape) ? `(SELECT count(*) FROM ${shape.meta} AS m WHERE ${isSettled})` : '0::int8'} AS settled`,
+           ${settles(rules, shape) ? `(SELECT count(*) FROM ${shape.meta} AS m WHERE ${isSettled})` : '0::int8'} AS settled`,
       );
       const { kept, settled } = counted[0]!;
       const waitedFor = kept + settled > 0 ? passed.of(shape.name).heldUpBy : [];

@@ -5,7 +5,6 @@ import {
   passedByAll,
   type Passing,
   type Rules,
-  rulesDigest,
   type Snapshot,
 } from '@pgmesh/core';
 import type { Pool } from 'pg';
@@ -22,21 +21,18 @@ export interface Self {
 export interface Passed {
   /** Up to where in our feed, for a table by its name. */
   readonly of: (table: string) => Passing;
-  /** Whether the last write stands in every row of a table here. */
-  readonly settles: (shape: TableShape) => boolean;
   /** Who may settle its conflicts otherwise: what has lost here may stand there, or be for people to decide. */
   readonly otherRules: (table: string) => readonly string[];
 }
 
-export async function readPassed(pool: Pool, self: Self, rules: Rules): Promise<Passed> {
+export async function readPassed(pool: Pool, self: Self): Promise<Passed> {
   const { rows: now } = await pool.query<{ present: string }>('SELECT pg_current_snapshot()::text AS present');
   const { rows } = await pool.query<MemberRow>(`SELECT ${memberColumns} FROM p2p.member`);
   const [members, knowledge] = [rows.map(toMember), await readKnowledge(pool)];
-  const [present, digest] = [parsePgSnapshot(now[0]!.present), rulesDigest(rules)];
+  const present = parsePgSnapshot(now[0]!.present);
   return {
     of: (table) => passedByAll(self, members, knowledge, table, present),
-    settles: (shape) => settles(rules, shape),
-    otherRules: (table) => otherRules(self, members, table, digest),
+    otherRules: (table) => otherRules(self, members, table),
   };
 }
 

@@ -17,6 +17,7 @@ CREATE TABLE {{meta}} (
   xid      xid8    NOT NULL,
   made_in  text    COLLATE "C",
   made_xid xid8,
+  let_go   boolean,
   PRIMARY KEY ({{keys}})
 );
 
