@@ -62,3 +62,26 @@ it.each(['c -> a', 'a -> c'])(
     await eventuallyEqual(a, b, c);
   },
 );
+
+it.each(['a -> b', 'b -> a'])('returns over a link "%s" where another of its tables has no news', async (link) => {
+  await using mesh = await startMesh(link, `${schema}; CREATE TABLE quiet (id int PRIMARY KEY)`, { all });
+  const [a, b] = [mesh.node('a'), mesh.node('b')];
+  await a.sql(`INSERT INTO notes SELECT i, 'row' FROM generate_series(1, 20) AS i; INSERT INTO quiet VALUES (1)`);
+  await mesh.connected();
+  await eventuallyEqual(a, b);
+  await b.stop();
+  await a.sql('DELETE FROM notes WHERE id <= 10');
+  await eventually('b is evicted', () => a.ask('members/b/evict', 'POST').then(() => true));
+  await eventually('a has forgotten', async () => {
+    for (const { kept } of (await a.ask<Told>('status')).tombstones) expect(kept).toBe(0);
+  });
+  await b.start();
+  await eventuallyEqual(a, b);
+  // It has what it lacked, and is brought nothing more: not the same table over and over.
+  await eventually('all is at rest', async () => {
+    const before = (await b.history()).length;
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(await b.history()).toHaveLength(before);
+  });
+  await eventuallyEqual(a, b);
+});

@@ -5,8 +5,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'a merge keeps the later of two versions only (pairwise folding)',
     file: 'row-state.ts',
-    words: '.sort(compareVersions);',
-    instead: '.sort(compareVersions).slice(-1);',
+    words: 'return union.filter(',
+    instead: 'return union.slice(-1).filter(',
   },
   {
     name: 'a merge drops nothing that is covered',
@@ -17,8 +17,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'a state is kept in the order of arrival',
     file: 'row-state.ts',
-    words: '    .sort(compareVersions);',
-    instead: ';',
+    words: '  union.sort(compareVersions);',
+    instead: '',
   },
   {
     name: 'a write takes the past of the last version alone',

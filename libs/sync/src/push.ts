@@ -129,7 +129,7 @@ export class PushLoop {
     try {
       outcome =
         request.kind === 'window'
-          ? await this.#offer(session, reader, request)
+          ? await this.#offer(session, reader, request, mayCopy && neighbour.position?.copy === null)
           : await this.#send(session, reader, request);
     } catch (error) {
       if (!this.#mustCopy(session, error)) throw error;
@@ -161,8 +161,11 @@ export class PushLoop {
     return true;
   }
 
-  /** Sends what is ours to bring at once, and holds back what the receiver should be getting from others. */
-  async #offer(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
+  /**
+   * Sends what is ours to bring at once, and holds back what the receiver should be getting from others.
+   * @param beforeCopy whether a copy of other tables is to begin after it
+   */
+  async #offer(session: Session, reader: Reader, request: FeedRequest, beforeCopy: boolean): Promise<Outcome> {
     const { clock } = this.context;
     const isDue = this.#hold !== null && clock() >= this.#hold.until;
     if (isDue) reader = await this.#asked(session, reader, request);
@@ -173,7 +176,7 @@ export class PushLoop {
     if (window.rows > 0) return this.#push(session, window, request);
     await window.close();
     if (this.#hold) return { held: Math.max(1, this.#hold.until - clock()) };
-    return this.#settled(session, reader, request);
+    return this.#settled(session, reader, request, beforeCopy);
   }
 
   /** What was waited for may have come by now: the receiver is asked, unless there is nothing left that it lacks. */
@@ -213,10 +216,14 @@ export class PushLoop {
     return this.#push(session, await openFor(store, reader, request, batch), request);
   }
 
-  /** It has everything. When that is because others brought it, our feed is full of rows that it need not look at again. */
-  async #settled(session: Session, reader: Reader, request: FeedRequest): Promise<Outcome> {
+  /**
+   * It has everything. When that is because others brought it, our feed is full of rows that it need not look at again. Of tables that are
+   * followed it reads on from where it stands in all of them: one that it copies would be taken back to there, and deletions of it that
+   * are forgotten since would have it copied over and over.
+   */
+  async #settled(session: Session, reader: Reader, request: FeedRequest, beforeCopy: boolean): Promise<Outcome> {
     const { store, batch } = this.context;
-    if ((await countRows(store, request, reader, worthPassing)) < worthPassing) return 'idle';
+    if (!beforeCopy && (await countRows(store, request, reader, worthPassing)) < worthPassing) return 'idle';
     const window = await openFor(store, reader, request, batch);
     return this.#push(session, window, request);
   }
