@@ -141,7 +141,7 @@ export const engineFaults: readonly EngineFault[] = [
   fault(
     'of two versions the later stamp is newer (clocks instead of vectors)',
     mergeSql,
-    "WHEN (s.v4 ->> m.origin)::int8 >= m.stamp THEN 'newer'",
+    'WHEN (s.v4 ->> m.origin)::int8 >= m.stamp THEN ${newer}',
     "WHEN s.v1 > m.stamp THEN 'newer'",
   ),
   fault(

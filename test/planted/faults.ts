@@ -33,12 +33,6 @@ export const faults: readonly Fault[] = [
     instead: 'joinVectors(past, version.past)',
   },
   {
-    name: 'a past names the writes made over, but not what those had seen',
-    file: 'row-state.ts',
-    words: 'joinVectors(joinVectors(past, version.past), { [version.origin]: version.stamp })',
-    instead: 'joinVectors(past, { [version.origin]: version.stamp })',
-  },
-  {
     name: 'a stamp follows the first version of the set, not the highest',
     file: 'row-state.ts',
     words: 'high === null || stamp > high ? stamp : high',
